@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What one mount was asked to be, after all of its sources (command line, -o options, YAML file)
+// were merged and validated. Plain data: no behaviour, owns its strings, safe to copy and to read
+// from any thread once built.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace plyfs::config {
+
+// What may be done to a branch. ReadWrite: everything. NoCreate: existing files are written in
+// place, nothing new is created. ReadOnly: never changed, whatever the operation.
+enum class BranchMode : std::uint8_t { ReadWrite, NoCreate, ReadOnly };
+
+// One branch. `path` is absolute and real (no symlinks, no `..`), globs already expanded.
+struct BranchOptions {
+    std::string path;
+    BranchMode mode = BranchMode::ReadWrite;
+    // Bytes that must stay free for the create policies to pick this branch; the mount's
+    // `min_free_space` where absent.
+    std::optional<std::uint64_t> min_free_space;
+    bool operator==(const BranchOptions&) const = default;
+};
+
+// Names are the lower-case enumerators' (`ff`, `ep-mfs` is not one: `epmfs`).
+enum class Policy : std::uint8_t {
+    All, EpAll, EpFf, EpMfs, EpRand, Ff, Lfs, Mfs, Newest, Pfrd, Rand
+};
+
+// The functions that a policy can be set for one by one, by category:
+// create: create, mkdir, mknod, symlink; search: access, getattr, getxattr, listxattr, open,
+// readlink; action: chmod, chown, link, removexattr, rename, rmdir, setxattr, truncate, unlink,
+// utimens.
+enum class Function : std::uint8_t {
+    Create, Mkdir, Mknod, Symlink,
+    Access, Getattr, Getxattr, Listxattr, Open, Readlink,
+    Chmod, Chown, Link, Removexattr, Rename, Rmdir, Setxattr, Truncate, Unlink, Utimens
+};
+
+struct PolicyOptions {
+    Policy create = Policy::Pfrd;
+    Policy search = Policy::Ff;
+    Policy action = Policy::EpAll;
+    std::map<Function, Policy> functions;  // override the category of the function
+    bool operator==(const PolicyOptions&) const = default;
+};
+
+// How long the kernel may answer from its own memory without asking. Zero: always ask.
+struct CacheOptions {
+    std::chrono::nanoseconds entry = std::chrono::seconds(1);
+    std::chrono::nanoseconds negative_entry = std::chrono::seconds(0);
+    std::chrono::nanoseconds attributes = std::chrono::seconds(1);
+    bool symlinks = true;
+    bool readdir = false;
+    // Nobody but this mount changes the branches: entries and attributes stay valid for a day
+    // unless set otherwise.
+    bool exclusive = false;
+    bool operator==(const CacheOptions&) const = default;
+};
+
+enum class PassthroughMode : std::uint8_t { On, Off };
+
+struct PassthroughOptions {
+    PassthroughMode mode = PassthroughMode::On;
+    // How deep a stack of file systems a branch's files may be: 1 keeps plyfs usable as a layer of
+    // an overlay, 2 accepts branches on overlayfs. 0: chosen by plyfs.
+    std::uint32_t max_stack_depth = 0;
+    bool operator==(const PassthroughOptions&) const = default;
+};
+
+// Who sees flock(2) and POSIX locks: only users of this mount, or all users of the branch's file.
+enum class LockScope : std::uint8_t { Local, Branch };
+
+enum class LogLevel : std::uint8_t { Error, Warning, Info, Debug };
+
+struct LoggingOptions {
+    LogLevel level = LogLevel::Info;
+    std::string target;  // "" (stderr in front, syslog in the background), "syslog", "stderr" or a file
+    bool operator==(const LoggingOptions&) const = default;
+};
+
+struct LimitOptions {
+    std::uint32_t threads = 0;                // serving threads; 0: chosen by plyfs
+    std::uint32_t open_directories = 0;       // cached directory descriptors; 0: chosen by plyfs
+    std::uint32_t max_background = 0;         // 0: the kernel's default
+    std::uint64_t readahead = 0;              // bytes; 0: the kernel's default
+    bool operator==(const LimitOptions&) const = default;
+};
+
+struct Options {
+    std::vector<BranchOptions> branches;  // in precedence: writable ones first, order kept
+    std::string mountpoint;               // absolute, real
+    std::uint64_t min_free_space = std::uint64_t{4} << 30;  // bytes
+    PolicyOptions policies;
+    CacheOptions cache;
+    PassthroughOptions passthrough;
+    LockScope locks = LockScope::Local;
+    bool posix_acl = true;
+    bool xattrs = true;
+    LoggingOptions logging;
+    LimitOptions limits;
+
+    // Mount flags and FUSE options, as mount(8) names them.
+    bool read_only = false;       // ro
+    bool no_suid = false;         // nosuid; set for every mount by a user who is not root
+    bool no_dev = false;          // nodev; likewise
+    bool no_exec = false;
+    bool no_atime = false;
+    bool no_dir_atime = false;
+    bool relatime = false;
+    bool synchronous = false;     // sync
+    bool dir_sync = false;        // dirsync
+    bool allow_other = true;      // when mounted by root; default false otherwise
+    bool nonempty = false;
+    std::string fsname;           // default: the branches joined by ':'
+    std::string subtype = "plyfs";
+
+    bool foreground = false;      // -f
+    bool debug = false;           // -d: implies foreground, logs each request
+    bool operator==(const Options&) const = default;
+};
+
+}  // namespace plyfs::config
