@@ -6,7 +6,7 @@
 #include <expected>
 #include <utility>
 
-#include "sys/errno.h"
+#include "sys/error.h"
 
 namespace plyfs {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-#include "sys/errno.h"
+#include "sys/error.h"
 
 #include <array>
 #include <cstring>
