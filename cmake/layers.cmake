@@ -17,8 +17,9 @@ function(plyfs_layer name)
         add_library(plyfs_${name} INTERFACE)
         set(visibility INTERFACE)
     endif()
-    target_include_directories(plyfs_${name} ${visibility}
-        "${PROJECT_SOURCE_DIR}/src" "${PROJECT_BINARY_DIR}/generated")
+    # For "sys/stat.h" only: as -I, src/ would also answer for the system's <sys/stat.h>.
+    target_compile_options(plyfs_${name} ${visibility} "SHELL:-iquote ${PROJECT_SOURCE_DIR}/src"
+        "SHELL:-iquote ${PROJECT_BINARY_DIR}/generated")
     target_link_libraries(plyfs_${name} ${visibility}
         plyfs_compiler ${arg_LAYERS} ${arg_LIBRARIES})
 endfunction()
