@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The hidden directory of a writable branch, `.plyfs` at its root: temporary objects, graves
+// (what a plan took away and may have to put back) and intent records. Made when it is first
+// needed, so that a branch nobody changed in a special way stays as it was.
+//
+//   .plyfs/             0700, no default ACL, no setgid bit: nothing is inherited from the branch
+//     lock              locked (flock) for moments, by whoever makes or removes anything named here
+//     id                32 hex digits: the branch, whatever path it is mounted from
+//     mounts/MOUNT      locked as long as the mount MOUNT lives
+//     work/MOUNT/       its temporary objects and graves
+//     intents/MOUNT.N   its intent records, N rising in the order in which the verbs began
+//
+// Several mounts may use one branch at the same time. A mount is dead when its file in mounts/
+// can be locked; whoever does so has claimed what it left: nobody else replays its records or
+// sweeps its work directory. Where the file system has no flock(2), nobody is ever found dead and
+// leftovers stay.
+//
+// Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sys/mutex.h"
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs {
+
+inline constexpr char kWorkDirectoryName[] = ".plyfs";
+
+// 128 random bits as 32 hex digits. A branch's is kept in its work directory; a mount's is new at
+// each mount and the same on all its branches.
+using BranchId = std::string;
+using MountId = std::string;
+Result<MountId> make_mount_id();
+
+// A mount that ended without tidying up, claimed as long as `lock` is open.
+struct DeadMount {
+    MountId mount;
+    UniqueFd lock;
+};
+
+// What earlier mounts left on a branch.
+struct Leftovers {
+    std::optional<BranchId> id;   // none: the branch has no work directory
+    std::vector<DeadMount> dead;  // claimed by this call
+    std::vector<MountId> alive;   // mounts that other daemons hold now
+};
+
+class WorkDirectory {
+public:
+    // `root` is the branch's root, borrowed: it must stay open as long as this object lives.
+    // Touches nothing.
+    WorkDirectory(int root, MountId mount);
+    ~WorkDirectory();
+    WorkDirectory(const WorkDirectory&) = delete;
+    WorkDirectory& operator=(const WorkDirectory&) = delete;
+
+    // Each of these makes what is missing and joins the mount to the branch. Errnos: of mkdirat,
+    // openat, renameat; ENOTDIR, ELOOP where something else bears the name `.plyfs`; EROFS.
+    //
+    // The branch's id, on disk by the time it is returned.
+    Result<BranchId> id();
+    // Where this mount's temporary objects and graves are made. Borrowed, O_PATH, open as long as
+    // this object lives.
+    Result<int> work();
+    // Where intent records are kept. As above.
+    Result<int> intents();
+
+    const MountId& mount() const noexcept { return mount_; }
+
+    // A name that this mount has not used before: PREFIX.COUNTER. Unique on every branch of the
+    // process, since work() belongs to this mount alone.
+    static std::string unique_name(std::string_view prefix);
+
+    // Claims what dead mounts left. Makes nothing. A branch without work directory: nothing left.
+    Result<Leftovers> claim_leftovers();
+
+    // The work directory of a claimed mount, O_PATH. ENOENT: it left none.
+    Result<UniqueFd> work_of(const DeadMount& dead);
+    // The intents directory, where there is one: makes nothing. ENOENT otherwise.
+    Result<UniqueFd> existing_intents();
+
+    // Removes what a claimed mount left, except the names in its work directory that `keep` wants
+    // and then the directory and the claim. Symlinks are not followed; memory and descriptors are
+    // bounded, however deep the tree. Returns how many objects were removed.
+    Result<std::uint64_t> sweep(const DeadMount& dead,
+                                const std::function<bool(std::string_view)>& keep);
+
+    // At unmount: takes this mount's part away, and the whole directory with its id when no other
+    // mount is on it and nothing is left in it. True: it is gone. The descriptors handed out are
+    // closed; another use begins anew. Intent records left behind by this mount keep its part
+    // (graves included) for the next mount.
+    Result<bool> remove_if_empty();
+
+private:
+    struct Opened {
+        UniqueFd directory;
+        UniqueFd mount_lock;
+        UniqueFd work;
+        UniqueFd intents;
+        BranchId id;
+    };
+
+    Result<const Opened*> opened() EXCLUDES(mutex_);
+    Result<Opened> open() const;
+    Result<void> leave() const;
+
+    // Constant after construction.
+    const int root_;
+    const MountId mount_;
+
+    Mutex mutex_;
+    std::optional<Opened> opened_ GUARDED_BY(mutex_);
+};
+
+}  // namespace plyfs
