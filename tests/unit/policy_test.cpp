@@ -16,9 +16,9 @@ using config::Policy;
 using Facts = std::vector<BranchFacts>;
 
 constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
-constexpr std::array kPolicies{Policy::All,  Policy::EpAll, Policy::EpFf,   Policy::EpMfs,
-                               Policy::EpRand, Policy::Ff,  Policy::Lfs,    Policy::Mfs,
-                               Policy::Newest, Policy::Pfrd, Policy::Rand};
+constexpr std::array kPolicies{Policy::All,    Policy::EpAll, Policy::EpFf, Policy::EpMfs,
+                               Policy::EpRand, Policy::Ff,    Policy::Lfs,  Policy::Mfs,
+                               Policy::Newest, Policy::Pfrd,  Policy::Rand};
 
 class SeededSource final : public RandomSource {
 public:
@@ -122,8 +122,8 @@ TEST_CASE("create ranks the branches by the policy", "[policy]") {
 
 TEST_CASE("branches that rank alike stay in order of precedence", "[policy]") {
     const Facts facts{branch(4), branch(2), branch(7), branch(0)};
-    for (const Policy policy : {Policy::Ff, Policy::Mfs, Policy::EpMfs, Policy::Lfs,
-                                Policy::Newest}) {
+    for (const Policy policy :
+         {Policy::Ff, Policy::Mfs, Policy::EpMfs, Policy::Lfs, Policy::Newest}) {
         CAPTURE(static_cast<int>(policy));
         CHECK(create(policy, facts) == Choice{0, {4}, {2, 7, 0}});
         CHECK(search(policy, facts) == Choice{0, {4, 2, 7, 0}, {}});
@@ -190,10 +190,12 @@ TEST_CASE("create without an eligible branch says why", "[policy]") {
 
 TEST_CASE("action changes the copies that may change", "[policy]") {
     // A full branch and a no-create one take changes; where the object is not, nothing happens.
-    const Facts facts{without_path(branch(0, 900, 99)), branch(1, 1, 10),
+    const Facts facts{without_path(branch(0, 900, 99)),
+                      branch(1, 1, 10),
                       with_mode(branch(2, 70, 30), BranchMode::NoCreate),
                       with_mode(branch(3, 800, 90), BranchMode::ReadOnly),
-                      on_read_only_file_system(branch(4, 800, 90)), branch(5, 60, 20)};
+                      on_read_only_file_system(branch(4, 800, 90)),
+                      branch(5, 60, 20)};
     const Row rows[] = {
         {Policy::All, {1, 2, 5}}, {Policy::EpAll, {1, 2, 5}}, {Policy::Ff, {1}},
         {Policy::EpFf, {1}},      {Policy::Mfs, {2}},         {Policy::EpMfs, {2}},
@@ -235,9 +237,10 @@ TEST_CASE("search filters nothing and orders all that have the object", "[policy
                       with_mode(branch(3, 800, 20), BranchMode::ReadOnly),
                       on_read_only_file_system(branch(4, 60, 40))};
     const Row rows[] = {
-        {Policy::Ff, {1, 2, 3, 4}},   {Policy::EpFf, {1, 2, 3, 4}}, {Policy::All, {1, 2, 3, 4}},
-        {Policy::EpAll, {1, 2, 3, 4}}, {Policy::Mfs, {3, 2, 4, 1}}, {Policy::EpMfs, {3, 2, 4, 1}},
-        {Policy::Lfs, {1, 4, 2, 3}},  {Policy::Newest, {4, 2, 3, 1}},
+        {Policy::Ff, {1, 2, 3, 4}},  {Policy::EpFf, {1, 2, 3, 4}},
+        {Policy::All, {1, 2, 3, 4}}, {Policy::EpAll, {1, 2, 3, 4}},
+        {Policy::Mfs, {3, 2, 4, 1}}, {Policy::EpMfs, {3, 2, 4, 1}},
+        {Policy::Lfs, {1, 4, 2, 3}}, {Policy::Newest, {4, 2, 3, 1}},
     };
     for (const Row& row : rows) {
         CAPTURE(static_cast<int>(row.policy));
