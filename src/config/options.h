@@ -29,19 +29,23 @@ struct BranchOptions {
 };
 
 // Names are the lower-case enumerators' (`ff`, `ep-mfs` is not one: `epmfs`).
+// clang-format off
 enum class Policy : std::uint8_t {
     All, EpAll, EpFf, EpMfs, EpRand, Ff, Lfs, Mfs, Newest, Pfrd, Rand
 };
+// clang-format on
 
 // The functions that a policy can be set for one by one, by category:
 // create: create, mkdir, mknod, symlink; search: access, getattr, getxattr, listxattr, open,
 // readlink; action: chmod, chown, link, removexattr, rename, rmdir, setxattr, truncate, unlink,
 // utimens.
+// clang-format off
 enum class Function : std::uint8_t {
     Create, Mkdir, Mknod, Symlink,
     Access, Getattr, Getxattr, Listxattr, Open, Readlink,
     Chmod, Chown, Link, Removexattr, Rename, Rmdir, Setxattr, Truncate, Unlink, Utimens
 };
+// clang-format on
 
 struct PolicyOptions {
     Policy create = Policy::Pfrd;
@@ -81,15 +85,16 @@ enum class LogLevel : std::uint8_t { Error, Warning, Info, Debug };
 
 struct LoggingOptions {
     LogLevel level = LogLevel::Info;
-    std::string target;  // "" (stderr in front, syslog in the background), "syslog", "stderr" or a file
+    // "" (stderr in front, syslog in the background), "syslog", "stderr" or an absolute path
+    std::string target;
     bool operator==(const LoggingOptions&) const = default;
 };
 
 struct LimitOptions {
-    std::uint32_t threads = 0;                // serving threads; 0: chosen by plyfs
-    std::uint32_t open_directories = 0;       // cached directory descriptors; 0: chosen by plyfs
-    std::uint32_t max_background = 0;         // 0: the kernel's default
-    std::uint64_t readahead = 0;              // bytes; 0: the kernel's default
+    std::uint32_t threads = 0;           // serving threads; 0: chosen by plyfs
+    std::uint32_t open_directories = 0;  // cached directory descriptors; 0: chosen by plyfs
+    std::uint32_t max_background = 0;    // 0: the kernel's default
+    std::uint64_t readahead = 0;         // bytes; 0: the kernel's default
     bool operator==(const LimitOptions&) const = default;
 };
 
@@ -107,22 +112,22 @@ struct Options {
     LimitOptions limits;
 
     // Mount flags and FUSE options, as mount(8) names them.
-    bool read_only = false;       // ro
-    bool no_suid = false;         // nosuid; set for every mount by a user who is not root
-    bool no_dev = false;          // nodev; likewise
+    bool read_only = false;  // ro
+    bool no_suid = false;    // nosuid; set for every mount by a user who is not root
+    bool no_dev = false;     // nodev; likewise
     bool no_exec = false;
     bool no_atime = false;
     bool no_dir_atime = false;
     bool relatime = false;
-    bool synchronous = false;     // sync
-    bool dir_sync = false;        // dirsync
-    bool allow_other = true;      // when mounted by root; default false otherwise
+    bool synchronous = false;  // sync
+    bool dir_sync = false;     // dirsync
+    bool allow_other = true;   // when mounted by root; default false otherwise
     bool nonempty = false;
-    std::string fsname;           // default: the branches joined by ':'
+    std::string fsname;  // default: the branches joined by ':'
     std::string subtype = "plyfs";
 
-    bool foreground = false;      // -f
-    bool debug = false;           // -d: implies foreground, logs each request
+    bool foreground = false;  // -f
+    bool debug = false;       // -d: implies foreground, logs each request
     bool operator==(const Options&) const = default;
 };
 
