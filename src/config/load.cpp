@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <utility>
+
+#include "config/branch_expansion.h"
+#include "config/configuration.h"
+#include "config/mount_options.h"
+#include "config/yaml_reader.h"
+
+namespace plyfs::config {
+
+namespace {
+
+constexpr std::string_view kOptionsSource = "-o options";
+constexpr auto kExclusiveValidity = std::chrono::hours(24);
+
+void append(ConfigErrors& errors, ConfigErrors&& more) {
+    std::ranges::move(more, std::back_inserter(errors));
+}
+
+// The last config=FILE, if any.
+std::optional<std::string> named_file(const std::vector<Option>& options, const Location& where,
+                                      ConfigErrors& errors) {
+    std::optional<std::string> file;
+    Location place = where;
+    place.key = "config";
+    for (const Option& option : options) {
+        if (option.key != "config") continue;
+        if (!option.value || option.value->empty())
+            errors.push_back({place, "needs a value", "config=FILE.yaml"});
+        else if (file)
+            errors.push_back({place, "is given twice", "keep one"});
+        else
+            file = *option.value;
+    }
+    return file;
+}
+
+void read_source(const Request& request, const Location& where, bool has_file, Draft& draft,
+                 ConfigErrors& errors) {
+    const Location source{"command line", where.directory, 0, 0, "branches"};
+    if (is_yaml_file(absolute_path(request.source, where.directory))) {
+        if (has_file)
+            errors.push_back({source, "the source is a YAML file and config= names another",
+                              "give one of them"});
+        else
+            append(errors, read_yaml_file(absolute_path(request.source, where.directory),
+                                          request.source, draft));
+    } else if (request.source.ends_with(".yaml") || request.source.ends_with(".yml")) {
+        errors.push_back({source, request.source + ": no such file",
+                          "a source that ends in .yaml is a configuration file"});
+    } else if (!request.source.empty() && !(has_file && request.source == "none")) {
+        draft.branches.clear();
+        draft.origins.insert_or_assign("branches", source);
+        parse_branch_list(request.source, source, draft.branches, errors);
+    }
+}
+
+Draft default_draft(const Environment& environment) {
+    Draft draft;
+    draft.options.allow_other = environment.root;
+    return draft;
+}
+
+// Defaults that follow from other settings.
+void complete(Draft& draft, const Environment& environment) {
+    Options& options = draft.options;
+    const auto given = [&](std::string_view key) { return draft.origins.contains(key); };
+    if (options.cache.exclusive) {
+        if (!given("cache.entry")) options.cache.entry = kExclusiveValidity;
+        if (!given("cache.attributes")) options.cache.attributes = kExclusiveValidity;
+    }
+    if (!options.xattrs && !given("posix_acl")) options.posix_acl = false;
+    // fusermount3 forces both on whoever is not root.
+    if (!environment.root) options.no_suid = options.no_dev = true;
+}
+
+// Real as far as it exists: what is missing is for validate() to say.
+std::string real_mountpoint(const std::string& path) {
+    if (path.empty()) return path;
+    std::error_code error;
+    const auto real = std::filesystem::canonical(path, error);
+    return error ? path : real.string();
+}
+
+void take_branches(const Draft& draft, Configuration& configuration, ConfigErrors& errors) {
+    std::vector<std::pair<BranchOptions, Location>> branches;
+    for (const BranchPattern& pattern : draft.branches) {
+        auto paths = expand(pattern);
+        if (!paths) {
+            errors.push_back(std::move(paths.error()));
+            continue;
+        }
+        for (std::string& path : *paths)
+            branches.push_back(
+                {{std::move(path), pattern.mode, pattern.min_free_space}, pattern.where});
+    }
+    std::ranges::stable_partition(
+        branches, [](const auto& branch) { return branch.first.mode != BranchMode::ReadOnly; });
+    for (auto& [branch, where] : branches) {
+        configuration.options.branches.push_back(std::move(branch));
+        configuration.branch_origins.push_back(std::move(where));
+    }
+}
+
+std::string joined_paths(const std::vector<BranchOptions>& branches) {
+    std::string joined;
+    for (const BranchOptions& branch : branches)
+        joined += (joined.empty() ? "" : ":") + branch.path;
+    return joined;
+}
+
+}  // namespace
+
+Environment Environment::current() {
+    std::error_code error;
+    return {std::filesystem::current_path(error).string(), geteuid() == 0};
+}
+
+bool is_yaml_file(const std::string& source) {
+    std::error_code error;
+    return (source.ends_with(".yaml") || source.ends_with(".yml")) &&
+           std::filesystem::is_regular_file(source, error);
+}
+
+std::expected<Configuration, ConfigErrors> load(const Request& request,
+                                                const Environment& environment) {
+    Location where{std::string(kOptionsSource), environment.directory, 0, 0, ""};
+    std::vector<Option> options;
+    for (const std::string& list : request.option_lists)
+        std::ranges::move(split_options(list), std::back_inserter(options));
+
+    ConfigErrors errors;
+    Draft draft = default_draft(environment);
+    const auto file = named_file(options, where, errors);
+    if (file)
+        append(errors, read_yaml_file(absolute_path(*file, environment.directory), *file, draft));
+    read_source(request, where, file.has_value(), draft, errors);
+    append(errors, apply_options(options, where, request.sloppy, draft));
+    if (!request.mountpoint.empty()) {
+        draft.options.mountpoint = absolute_path(request.mountpoint, environment.directory);
+        draft.origins.insert_or_assign(
+            "mountpoint", Location{"command line", environment.directory, 0, 0, "mountpoint"});
+    }
+
+    complete(draft, environment);
+    Configuration configuration;
+    configuration.options = draft.options;
+    configuration.options.mountpoint = real_mountpoint(draft.options.mountpoint);
+    take_branches(draft, configuration, errors);
+    if (configuration.options.fsname.empty())
+        configuration.options.fsname = joined_paths(configuration.options.branches);
+    if (!errors.empty()) return std::unexpected(std::move(errors));
+    configuration.origins = std::move(draft.origins);
+    configuration.warnings = std::move(draft.warnings);
+    return configuration;
+}
+
+}  // namespace plyfs::config
