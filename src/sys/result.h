@@ -24,10 +24,13 @@ using Result = std::expected<T, Errno>;
 }  // namespace plyfs
 
 // A statement expression (GCC and Clang): usable wherever a value is, for Result<void> as a
-// statement. The value is moved out of the Result.
-#define TRY(expression)                                                  \
-    __extension__({                                                      \
-        auto try_result = (expression);                                  \
-        if (!try_result) return std::unexpected(try_result.error());     \
-        *std::move(try_result);                                          \
+// statement. The value is moved out of the Result. The counter keeps nested ones apart.
+#define TRY(expression) PLYFS_TRY(expression, __COUNTER__)
+#define PLYFS_TRY(expression, number) PLYFS_TRY_NUMBERED(expression, number)
+#define PLYFS_TRY_NUMBERED(expression, number) PLYFS_TRY_NAMED(expression, try_result_##number)
+#define PLYFS_TRY_NAMED(expression, result)                      \
+    __extension__({                                              \
+        auto result = (expression);                              \
+        if (!result) return std::unexpected(result.error());     \
+        *std::move(result);                                      \
     })

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// getattr, setattr and readlink.
+#include <fcntl.h>
+
+#include "sys/entry.h"
+#include "sys/metadata.h"
+#include "sys/open.h"
+#include "sys/statx.h"
+#include "union/union.h"
+
+namespace plyfs {
+namespace {
+
+Result<void> change_object(int descriptor, const AttributeChange& change) {
+    // The size first: it clears SUID and SGID, which a mode given along sets anew. Then the owner,
+    // which clears them too, then the mode, then the times, which all of these touch.
+    if (change.size) {
+        const sys::KeepSetId keep(!change.drop_set_id);
+        TRY(sys::truncate(descriptor, *change.size));
+    }
+    if (change.uid || change.gid) {
+        TRY(sys::change_owner(descriptor, change.uid.value_or(static_cast<uid_t>(-1)),
+                              change.gid.value_or(static_cast<gid_t>(-1))));
+    }
+    if (change.mode) {
+        // Who may set SGID was decided by the kernel (setattr_prepare); the daemon is in no group.
+        const sys::KeepSetId keep((*change.mode & S_ISGID) != 0);
+        TRY(sys::change_mode(descriptor, *change.mode & 07777));
+    }
+    if (change.access_time || change.modification_time) {
+        constexpr timespec kOmit{0, UTIME_OMIT};
+        TRY(sys::change_times(descriptor, change.access_time.value_or(kOmit),
+                              change.modification_time.value_or(kOmit)));
+    }
+    return {};
+}
+
+config::Function function_of(const AttributeChange& change) {
+    if (change.size) return config::Function::Truncate;
+    if (change.mode) return config::Function::Chmod;
+    if (change.uid || change.gid) return config::Function::Chown;
+    return config::Function::Utimens;
+}
+
+}  // namespace
+
+Result<Attributes> Union::directory_attributes(const Node& node) const {
+    boost::container::small_vector<Attributes, 4> found;
+    boost::container::small_vector<int, 4> descriptors;
+    boost::container::small_vector<DirectoryRef, 4> opened;
+    for (const BranchIndex branch : nodes_.stack(node)) {
+        auto directory = open_directory(node, branch);
+        if (!directory) continue;
+        const auto attributes = sys::stat_descriptor((*directory)->get());
+        if (!attributes) continue;
+        found.push_back(*attributes);
+        descriptors.push_back((*directory)->get());
+        opened.push_back(*std::move(directory));
+    }
+    if (!found.empty()) return merge({found.data(), found.size()}, {descriptors.data(), descriptors.size()});
+    const Location location = nodes_.location(node);
+    if (!location.held) return fail(ESTALE);
+    Attributes attributes = TRY(sys::stat_descriptor(location.held->get()));
+    attributes.inode = TRY(inode_of(attributes, location.held->get()));
+    return attributes;
+}
+
+Result<Attributes> Union::object_attributes(const Node& node) const {
+    const Location location = nodes_.location(node);
+    if (location.held) {
+        Attributes attributes = TRY(sys::stat_descriptor(location.held->get()));
+        attributes.inode = TRY(inode_of(attributes, location.held->get()));
+        return attributes;
+    }
+    for (const NodeName& place : location.names) {
+        const auto name = Name::from(place.name);
+        const auto directory = open_directory(*place.parent, location.stack.front());
+        if (!name || !directory) continue;
+        auto attributes = sys::stat_at((*directory)->get(), *name);
+        if (!attributes) {
+            if (attributes.error() == ENOENT) continue;
+            return attributes;
+        }
+        if (attributes->real != location.real) continue;
+        attributes->inode = TRY(inode_of(*attributes, (*directory)->get()));
+        return attributes;
+    }
+    return fail(ESTALE);
+}
+
+Result<Attributes> Union::getattr(NodeId id, HandleId handle) {
+    const NodeRef node = TRY(this->node(id));
+    if (const auto open_file = handle == 0 ? nullptr : files_.find(handle)) {
+        Attributes attributes = TRY(sys::stat_descriptor(open_file->descriptor.get()));
+        attributes.inode = TRY(inode_of(attributes, open_file->descriptor.get()));
+        return attributes;
+    }
+    const SharedLock lock(node->mutex);
+    return node->is_directory() ? directory_attributes(*node) : object_attributes(*node);
+}
+
+Result<Attributes> Union::setattr(const Request& request, NodeId id, const AttributeChange& change,
+                                  HandleId handle) {
+    TRY(request.journal.begin("setattr"));
+    const NodeRef node = TRY(this->node(id));
+    {
+        const SharedLock lock(node->mutex);
+        const auto open_file = handle == 0 ? nullptr : files_.find(handle);
+        if (open_file && change.size && (open_file->flags & O_ACCMODE) != O_RDONLY) {
+            // ftruncate(2): the file that is open, whatever has become of its name.
+            TRY(change_object(open_file->descriptor.get(), change));
+        } else {
+            for (const UniqueFd& copy : TRY(open_copies(*node, function_of(change)))) {
+                TRY(change_object(copy.get(), change));
+            }
+        }
+    }
+    return getattr(id, handle);
+}
+
+Result<std::string> Union::readlink(NodeId id) {
+    const NodeRef node = TRY(this->node(id));
+    const SharedLock lock(node->mutex);
+    const UniqueFd object = TRY(open_object(*node, O_PATH));
+    return sys::read_link(object.get());
+}
+
+}  // namespace plyfs

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "union/branch.h"
+
+#include <fcntl.h>
+
+#include "sys/mount_clone.h"
+#include "sys/open.h"
+#include "sys/statx.h"
+
+namespace plyfs {
+
+Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& options,
+                                             std::uint64_t default_min_free_space,
+                                             const MountId& mount) {
+    std::unique_ptr<Branch> branch(new Branch);
+    branch->path_ = options.path;
+    branch->mode_ = options.mode;
+    branch->min_free_space_ = options.min_free_space.value_or(default_min_free_space);
+    branch->original_ = TRY(sys::open_host_path(options.path, O_PATH | O_DIRECTORY));
+    if (options.mode == BranchMode::ReadOnly) {
+        auto clone = sys::clone_read_only(branch->original_.get());
+        if (clone) {
+            branch->root_ = *std::move(clone);
+            branch->guarded_ = true;
+        } else if (clone.error() != EPERM && clone.error() != ENOSYS) {
+            return fail(clone.error());
+        }
+    }
+    if (!branch->root_) branch->root_ = TRY(sys::duplicate(branch->original_.get()));
+    branch->space_ = std::make_unique<BranchSpace>(branch->root());
+    branch->device_ = TRY(sys::stat_descriptor(branch->root())).real.device;
+    if (branch->writable()) branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
+    return branch;
+}
+
+}  // namespace plyfs

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// One directory that is united, and the ordered set of them. Immutable once opened, so safe to
+// read from any thread. A Branch owns its root descriptor and the descriptor that keeps the
+// original mount busy; whatever lies below is reached from the root, component by component.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/options.h"
+#include "sys/attributes.h"
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+#include "union/branch_space.h"
+#include "union/work_directory.h"
+
+namespace plyfs {
+
+using config::BranchMode;
+
+// The position of a branch in its BranchSet.
+using BranchIndex = std::uint16_t;
+
+class Branch {
+public:
+    // Opens the directory `options.path`. A read-only branch is reached through a read-only clone
+    // of its mount; where the right to mount is missing (EPERM, ENOSYS) it is used as it is and
+    // guarded() says so.
+    // ENOENT, ENOTDIR, EACCES: of the path. Others: of open_tree(2) and mount_setattr(2).
+    // `mount` names the mount in the branch's work directory.
+    static Result<std::unique_ptr<Branch>> open(const config::BranchOptions& options,
+                                                std::uint64_t default_min_free_space,
+                                                const MountId& mount);
+
+    // O_PATH descriptor of the branch's root; lives as long as the Branch.
+    int root() const noexcept { return root_.get(); }
+    const std::string& path() const noexcept { return path_; }
+    BranchMode mode() const noexcept { return mode_; }
+    // Existing files may be changed.
+    bool writable() const noexcept { return mode_ != BranchMode::ReadOnly; }
+    // New objects may be made.
+    bool creatable() const noexcept { return mode_ == BranchMode::ReadWrite; }
+    // Bytes that must stay free for the create policies to pick it.
+    std::uint64_t min_free_space() const noexcept { return min_free_space_; }
+    // The kernel itself refuses writes to this read-only branch.
+    bool guarded() const noexcept { return guarded_; }
+    // st_dev of the root.
+    std::uint64_t device() const noexcept { return device_; }
+    // The space of the branch's file system, remembered for a moment.
+    BranchSpace& space() const noexcept { return *space_; }
+    // Where temporary objects and intents go; for writable branches only.
+    WorkDirectory& work() const noexcept { return *work_; }
+
+private:
+    Branch() = default;
+
+    std::string path_;
+    BranchMode mode_ = BranchMode::ReadOnly;
+    std::uint64_t min_free_space_ = 0;
+    std::uint64_t device_ = 0;
+    bool guarded_ = false;
+    UniqueFd original_;  // keeps the mount busy that a clone was made of
+    UniqueFd root_;
+    std::unique_ptr<BranchSpace> space_;
+    std::unique_ptr<WorkDirectory> work_;
+};
+
+// In precedence: writable branches first. An immutable snapshot; a reload makes a new one.
+using BranchSet = std::vector<std::unique_ptr<Branch>>;
+
+}  // namespace plyfs

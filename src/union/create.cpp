@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Making objects: the policy names the branches, the parents are made there if they lack, the
+// object is made with the caller's ids, and where a branch has no room the next one is tried.
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "sys/entry.h"
+#include "sys/open.h"
+#include "sys/statx.h"
+#include "union/union.h"
+
+namespace plyfs {
+namespace {
+
+// The branch can't take it, but another one may.
+bool another_may_do(Errno error) {
+    return error == ENOSPC || error == EDQUOT || error == EROFS;
+}
+
+}  // namespace
+
+BranchFacts Union::facts(BranchIndex index, bool exists, Timestamp modification_time) const {
+    const Branch& branch = *branches_[index];
+    BranchFacts facts;
+    facts.branch = index;
+    facts.mode = branch.mode();
+    facts.exists = exists;
+    facts.min_free_space = branch.min_free_space();
+    facts.modification_time = modification_time;
+    if (const auto space = branch.space().get()) {
+        facts.file_system_read_only = space->read_only;
+        facts.available = space->available();
+    }
+    return facts;
+}
+
+Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function function) const {
+    const config::Policy policy = policy_for(options_.policies, function);
+    const Stack stack = nodes_.stack(parent);
+    // A directory that was removed takes no names any more (POSIX, open()).
+    if (stack.empty() || !nodes_.route(parent)) return fail(ENOENT);
+    std::vector<BranchFacts> candidates;
+    candidates.reserve(branches_.size());
+    for (BranchIndex branch = 0; branch < branches_.size(); ++branch) {
+        const bool exists = std::ranges::binary_search(stack, branch);
+        Timestamp modification_time;
+        if (exists && policy == config::Policy::Newest) {
+            const DirectoryRef directory = TRY(open_directory(parent, branch));
+            modification_time = TRY(sys::stat_descriptor(directory->get())).modification_time;
+        }
+        candidates.push_back(facts(branch, exists, modification_time));
+    }
+    return choose_create(policy, function, candidates, thread_random_source());
+}
+
+Result<void> Union::check_absent(const Node& parent, Name name) const {
+    if (hidden(parent, name)) return fail(EPERM);
+    const Hits hits = TRY(find(parent, name, Scope::Shown));
+    if (!hits.empty()) return fail(EEXIST);
+    return {};
+}
+
+template <typename MakeOn>
+auto Union::make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
+    -> decltype(make_on(BranchIndex{}, 0)) {
+    Errno failure(ENOSPC);
+    for (const std::size_t candidate : candidates) {
+        const auto branch = static_cast<BranchIndex>(candidate);
+        const auto directory = ensure_directory(parent, branch);
+        if (directory) {
+            auto made = make_on(branch, (*directory)->get());
+            if (made || !another_may_do(made.error())) return made;
+            failure = made.error();
+        } else {
+            failure = directory.error();
+            if (!another_may_do(failure)) return fail(failure);
+        }
+        branches_[branch]->space().expire();
+    }
+    return fail(failure);
+}
+
+Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, Name name,
+                                 config::Function function, const Make& make) {
+    TRY(request.journal.begin("make"));
+    const Lock lock(parent->mutex);
+    TRY(check_absent(*parent, name));
+    const CreateChoice choice = TRY(choose_targets(*parent, function));
+    const auto make_on = [&](BranchIndex, int directory) -> Result<void> {
+        const sys::ActAs caller(request.caller);
+        return make(directory);
+    };
+    BranchList first = choice.targets;
+    if (first.size() == 1) {
+        first.insert(first.end(), choice.fallbacks.begin(), choice.fallbacks.end());
+        TRY(make_on_first(parent, first, make_on));
+    } else {
+        // `all`, `epall`: on each; one that took it makes the verb succeed, as in mergerfs.
+        std::optional<Errno> failure;
+        bool made_one = false;
+        for (const std::size_t target : first) {
+            const auto made = make_on_first(parent, {target}, make_on);
+            made_one = made_one || made.has_value();
+            if (!made && !failure) failure = made.error();
+        }
+        if (!made_one) return fail(*failure);
+    }
+    const Hits hits = TRY(find(*parent, name, Scope::Shown));
+    if (hits.empty()) return fail(ENOENT);
+    return entry(intern(parent, name, hits), hits);
+}
+
+Result<Entry> Union::mknod(const Request& request, NodeId parent, Name name, mode_t mode,
+                           dev_t device) {
+    return make_object(request, TRY(directory(parent)), name, config::Function::Mknod,
+                       [&](int at) { return sys::make_node(at, name, mode, device); });
+}
+
+Result<Entry> Union::mkdir(const Request& request, NodeId parent, Name name, mode_t mode) {
+    return make_object(request, TRY(directory(parent)), name, config::Function::Mkdir,
+                       [&](int at) { return sys::make_directory(at, name, mode); });
+}
+
+Result<Entry> Union::symlink(const Request& request, NodeId parent, Name name, const char* target) {
+    return make_object(request, TRY(directory(parent)), name, config::Function::Symlink,
+                       [&](int at) { return sys::make_symlink(at, name, target); });
+}
+
+OpenedFile Union::opened(FileHandle handle) {
+    auto file = std::make_shared<FileHandle>(std::move(handle));
+    const HandleId id = files_.insert(file);
+    return {id, std::move(file)};
+}
+
+Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name name, mode_t mode,
+                                  int flags) {
+    TRY(request.journal.begin("create"));
+    const NodeRef parent = TRY(directory(parent_id));
+    const Lock lock(parent->mutex);
+    TRY(check_absent(*parent, name));
+    const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
+    BranchList candidates = choice.targets;
+    candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
+
+    BranchIndex branch = 0;
+    UniqueFd descriptor = TRY(make_on_first(
+        parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
+            branch = index;
+            const sys::ActAs caller(request.caller);
+            return sys::open_at(at, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode);
+        }));
+    Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
+    attributes.inode = TRY(inode_of(attributes, descriptor.get()));
+    const NodeRef node =
+        nodes_.object_at(parent, name, attributes.real, attributes.mode, branch);
+    nodes_.count_lookup(node);
+    return CreatedFile{
+        {node->id, attributes},
+        opened({std::move(descriptor), node, attributes.real, branch, flags})};
+}
+
+Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mode_t mode,
+                                   int flags) {
+    TRY(request.journal.begin("tmpfile"));
+    const NodeRef parent = TRY(directory(parent_id));
+    const Lock lock(parent->mutex);
+    const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
+    BranchList candidates = choice.targets;
+    candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
+
+    BranchIndex branch = 0;
+    UniqueFd descriptor = TRY(make_on_first(
+        parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
+            branch = index;
+            const sys::ActAs caller(request.caller);
+            return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);
+        }));
+    Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
+    attributes.inode = TRY(inode_of(attributes, descriptor.get()));
+    auto held = std::make_shared<UniqueFd>(TRY(sys::duplicate(descriptor.get())));
+    const NodeRef node =
+        nodes_.unnamed_object(attributes.real, attributes.mode, branch, std::move(held));
+    nodes_.count_lookup(node);
+    return CreatedFile{
+        {node->id, attributes},
+        opened({std::move(descriptor), node, attributes.real, branch, flags})};
+}
+
+}  // namespace plyfs

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Open directories of the branches, by node and branch, at most so many at a time, the least
+// recently used one leaving first. What is handed out stays open as long as it is held. Entries
+// follow their directory when it is renamed; one that is removed or was replaced behind the mount
+// must be dropped. Thread-safe; its mutex is a leaf lock, never held over a system call.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <unordered_map>
+
+#include "sys/attributes.h"
+#include "sys/mutex.h"
+#include "sys/unique_fd.h"
+#include "union/node.h"
+
+namespace plyfs {
+
+// An O_PATH descriptor, shared by its users.
+using DirectoryRef = std::shared_ptr<const UniqueFd>;
+
+class DirectoryCache {
+public:
+    // At most `capacity` descriptors, at least one.
+    explicit DirectoryCache(std::size_t capacity) : capacity_(capacity < 1 ? 1 : capacity) {}
+
+    // Null where it is not there.
+    DirectoryRef find(NodeId node, BranchIndex branch);
+
+    // Remembers an opened directory; one that is there already stays and is returned.
+    DirectoryRef insert(NodeId node, BranchIndex branch, UniqueFd descriptor, const RealId& real);
+
+    // The directory of `node` on `branch` was seen to be `real`: another one is dropped.
+    void confirm(NodeId node, BranchIndex branch, const RealId& real);
+
+    // Nothing of `node` is remembered for `branches` any more.
+    void drop(NodeId node, const Stack& branches);
+
+    std::size_t size() const;
+
+private:
+    struct Key {
+        NodeId node;
+        BranchIndex branch;
+        bool operator==(const Key&) const = default;
+    };
+    struct KeyHash {
+        std::size_t operator()(const Key& key) const noexcept {
+            return static_cast<std::size_t>((key.node << 9 | key.branch) * 0x9E3779B97F4A7C15ULL);
+        }
+    };
+    struct Entry {
+        Key key;
+        DirectoryRef descriptor;
+        RealId real;
+    };
+    using Entries = std::list<Entry>;  // most recently used first
+
+    // Takes an entry out; its descriptor is closed by the caller, after the mutex.
+    DirectoryRef take(const Key& key) REQUIRES(mutex_);
+
+    const std::size_t capacity_;
+    mutable Mutex mutex_;
+    Entries entries_ GUARDED_BY(mutex_);
+    std::unordered_map<Key, Entries::iterator, KeyHash> index_ GUARDED_BY(mutex_);
+};
+
+}  // namespace plyfs

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Opening regular files. What is done with an open file goes to its descriptor (sys/data.h).
+#include <fcntl.h>
+
+#include "sys/open.h"
+#include "sys/metadata.h"
+#include "union/union.h"
+
+namespace plyfs {
+
+int Union::open_file_flags(int flags) {
+    // Not O_APPEND: offsets come from the kernel, also those of mapped pages written back through
+    // this descriptor, which O_APPEND would send to the end (pwrite(2), BUGS). Not O_DIRECT: the
+    // daemon's buffers need not be aligned. Not O_NONBLOCK: it means nothing for regular files.
+    return flags & (O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME | O_LARGEFILE);
+}
+
+Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, bool drop_set_id) {
+    const NodeRef node = TRY(this->node(id));
+    if (node->is_directory()) return fail(EISDIR);
+    const bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+    if (changes) TRY(request.journal.begin("open"));
+    const SharedLock lock(node->mutex);
+    const BranchIndex branch = nodes_.stack(*node).front();
+    if (changes && !branches_[branch]->writable()) return fail(EROFS);
+    const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
+    // In two steps where it truncates: only what is known to be the node's own file.
+    UniqueFd descriptor = TRY(open_object(*node, open_file_flags(flags) & ~O_TRUNC));
+    if ((flags & O_TRUNC) != 0) TRY(sys::truncate(descriptor.get(), 0));
+    return opened({std::move(descriptor), node, nodes_.real(*node), branch, flags});
+}
+
+}  // namespace plyfs

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From a name to a node: what the branches have under it, which of that the union shows, and the
+// attributes it is shown with.
+#include <algorithm>
+
+#include "sys/statx.h"
+#include "union/union.h"
+
+namespace plyfs {
+namespace {
+
+// The policy shows what the first branch has: there is no need to look at the others.
+bool in_order(config::Policy policy) {
+    return policy == config::Policy::Ff || policy == config::Policy::EpFf ||
+           policy == config::Policy::All || policy == config::Policy::EpAll;
+}
+
+}  // namespace
+
+Result<NodeRef> Union::node(NodeId id) const {
+    NodeRef found = nodes_.find(id);
+    if (!found) return fail(ESTALE);
+    return found;
+}
+
+Result<NodeRef> Union::directory(NodeId id) const {
+    NodeRef found = TRY(node(id));
+    if (!found->is_directory()) return fail(ENOTDIR);
+    return found;
+}
+
+bool Union::hidden(const Node& parent, Name name) const {
+    return parent.id == kRootNode && name.view() == kWorkDirectoryName;
+}
+
+Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) const {
+    const config::Policy policy = policy_for(options_.policies, config::Function::Getattr);
+    Hits hits;
+    if (hidden(parent, name)) return hits;
+    std::optional<Errno> failure;
+    for (const BranchIndex branch : nodes_.stack(parent)) {
+        Result<DirectoryRef> directory = open_directory(parent, branch);
+        if (!directory) {
+            // Removed behind the mount since the parent was looked up.
+            if (directory.error() != ENOENT && directory.error() != ENOTDIR) {
+                failure = directory.error();
+            }
+            continue;
+        }
+        const Result<Attributes> attributes = sys::stat_at((*directory)->get(), name);
+        if (!attributes) {
+            if (attributes.error() != ENOENT) failure = attributes.error();
+            continue;
+        }
+        hits.push_back({branch, *std::move(directory), *attributes});
+        if (scope == Scope::Shown && in_order(policy) && !attributes->is_directory()) break;
+    }
+    if (hits.empty() && failure) return fail(*failure);
+    show_first(hits, policy);
+    return hits;
+}
+
+void Union::show_first(Hits& hits, config::Policy policy) const {
+    if (hits.size() < 2 || in_order(policy)) return;
+    std::vector<BranchFacts> candidates;
+    for (const Hit& hit : hits) {
+        candidates.push_back(facts(hit.branch, true, hit.attributes.modification_time));
+    }
+    const auto chosen = choose_search(policy, candidates, thread_random_source());
+    if (!chosen) return;
+    const auto shown = std::ranges::find_if(
+        hits, [&](const Hit& hit) { return hit.branch == chosen->front(); });
+    std::rotate(hits.begin(), shown, shown + 1);
+}
+
+NodeRef Union::intern(const NodeRef& parent, Name name, const Hits& hits) {
+    const Hit& shown = hits.front();
+    if (!shown.attributes.is_directory()) {
+        return nodes_.object_at(parent, name, shown.attributes.real, shown.attributes.mode,
+                                shown.branch);
+    }
+    Stack stack;
+    for (const Hit& hit : hits) {
+        if (hit.attributes.is_directory()) stack.push_back(hit.branch);
+    }
+    std::ranges::sort(stack);
+    NodeRef node = nodes_.directory_at(parent, name, stack);
+    for (const Hit& hit : hits) {
+        if (hit.attributes.is_directory()) {
+            cache_.confirm(node->id, hit.branch, hit.attributes.real);
+        }
+    }
+    return node;
+}
+
+Result<std::uint64_t> Union::inode_of(const Attributes& attributes, int descriptor) const {
+    const std::uint16_t tag = TRY(tags_.tag(attributes.real.device, descriptor));
+    return inode_number(tag, attributes.real.inode);
+}
+
+Result<Attributes> Union::merge(std::span<const Attributes> attributes,
+                                std::span<const int> descriptors) const {
+    Attributes merged = attributes.front();
+    std::size_t eldest = 0;
+    for (std::size_t index = 1; index < attributes.size(); ++index) {
+        const Attributes& other = attributes[index];
+        merged.access_time = std::max(merged.access_time, other.access_time);
+        merged.modification_time = std::max(merged.modification_time, other.modification_time);
+        merged.change_time = std::max(merged.change_time, other.change_time);
+        if (other.has_birth && other.real.birth < attributes[eldest].real.birth) eldest = index;
+    }
+    // 1 says that the number of subdirectories is not counted, as on btrfs: programs that would
+    // stop at the count (find) read the types instead.
+    if (attributes.size() > 1) merged.links = 1;
+    merged.real.birth = attributes[eldest].real.birth;
+    merged.inode = TRY(inode_of(attributes[eldest], descriptors[eldest]));
+    return merged;
+}
+
+Result<Attributes> Union::shown_attributes(const Hits& hits) const {
+    const Hit& shown = hits.front();
+    if (!shown.attributes.is_directory()) {
+        Attributes attributes = shown.attributes;
+        attributes.inode = TRY(inode_of(attributes, shown.parent->get()));
+        return attributes;
+    }
+    boost::container::small_vector<Attributes, 4> found;
+    boost::container::small_vector<int, 4> descriptors;
+    for (const Hit& hit : hits) {
+        if (!hit.attributes.is_directory()) continue;
+        found.push_back(hit.attributes);
+        descriptors.push_back(hit.parent->get());
+    }
+    return merge({found.data(), found.size()}, {descriptors.data(), descriptors.size()});
+}
+
+Result<Entry> Union::entry(const NodeRef& node, const Hits& hits) {
+    const Attributes attributes = TRY(shown_attributes(hits));
+    nodes_.count_lookup(node);
+    return Entry{node->id, attributes};
+}
+
+Result<Entry> Union::lookup(NodeId parent_id, Name name) {
+    const NodeRef parent = TRY(directory(parent_id));
+    const SharedLock lock(parent->mutex);
+    const Hits hits = TRY(find(*parent, name, Scope::Shown));
+    if (hits.empty()) return fail(ENOENT);
+    return entry(intern(parent, name, hits), hits);
+}
+
+}  // namespace plyfs

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The names of a directory of the union at one moment, each once, in an order that stays: what an
+// opendir sees until it rewinds. Immutable once built, so safe to read from any thread.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "sys/result.h"
+#include "union/node.h"
+
+namespace plyfs {
+
+class MergedDirectory {
+public:
+    struct Entry {
+        std::uint64_t inode;      // on its branch
+        std::uint32_t name_at;    // in the arena
+        std::uint16_t name_size;  // bytes
+        BranchIndex branch;       // the first in precedence that has the name
+        unsigned char type;       // DT_*
+        bool several;             // more than one branch has the name
+    };
+
+    // One branch's directory to read.
+    struct Source {
+        BranchIndex branch;
+        int directory;  // borrowed; O_PATH will do
+    };
+
+    // Reads all `sources`, given in precedence; a name is taken from the first that has it.
+    // Branches whose directory is large are read in parallel. `hides(name)` leaves names out.
+    // Call without locks. An error of one branch is an error: names must not seem to be gone.
+    static Result<MergedDirectory> read(std::span<const Source> sources,
+                                        bool (*hides)(std::string_view));
+
+    std::size_t size() const noexcept { return entries_.size(); }
+    const Entry& entry(std::size_t index) const noexcept { return entries_[index]; }
+    // Ended by NUL. Lives as long as this object.
+    std::string_view name(const Entry& entry) const noexcept {
+        return {names_.data() + entry.name_at, entry.name_size};
+    }
+
+private:
+    struct Part;
+    void add(const Part& part, BranchIndex branch,
+             std::vector<std::uint32_t>& table);
+
+    std::vector<Entry> entries_;
+    std::vector<char> names_;
+};
+
+}  // namespace plyfs

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "union/node_table.h"
+
+#include <algorithm>
+#include <optional>
+
+namespace plyfs {
+
+void intrusive_ptr_add_ref(Node* node) noexcept {
+    node->references_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void intrusive_ptr_release(Node* node) noexcept {
+    if (node->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) node->table_.destroy(node);
+}
+
+NodeTable::NodeTable() {
+    const Lock lock(mutex_);
+    root_ = make(S_IFDIR);
+}
+
+NodeTable::~NodeTable() {
+    // What the kernel never gave back goes with the mount.
+    std::vector<NodeRef> remembered;
+    {
+        const Lock lock(mutex_);
+        for (const auto& [id, node] : by_id_) {
+            if (node->lookups_ == 0) continue;
+            node->lookups_ = 0;
+            remembered.emplace_back(node, false);  // takes over the kernel's reference
+        }
+    }
+    remembered.clear();
+    root_.reset();
+}
+
+NodeRef NodeTable::make(mode_t type) {
+    NodeRef node(new Node(*this, next_id_++, type & S_IFMT));
+    by_id_.emplace(node->id, node.get());
+    return node;
+}
+
+NodeRef NodeTable::revive(Node* node) {
+    std::uint32_t references = node->references_.load(std::memory_order_relaxed);
+    while (references != 0) {
+        if (node->references_.compare_exchange_weak(references, references + 1,
+                                                    std::memory_order_acq_rel)) {
+            return NodeRef(node, false);
+        }
+    }
+    return {};
+}
+
+void NodeTable::destroy(Node* node) noexcept {
+    // A deep tree goes leaf by leaf in this loop, not by recursion through the parents' references.
+    while (node != nullptr) {
+        {
+            const Lock lock(mutex_);
+            by_id_.erase(node->id);
+            if (node->is_directory()) {
+                unplace_directory(*node);
+            } else if (auto it = objects_.find(node->real_);
+                       it != objects_.end() && it->second == node) {
+                objects_.erase(it);
+            }
+        }
+        Node* next = nullptr;
+        for (NodeName& place : node->names_) {
+            Node* const parent = place.parent.detach();
+            if (parent->references_.fetch_sub(1, std::memory_order_acq_rel) != 1) continue;
+            if (next == nullptr) {
+                next = parent;
+            } else {
+                destroy(parent);  // several names: rare, and each leads into this loop again
+            }
+        }
+        delete node;
+        node = next;
+    }
+}
+
+NodeRef NodeTable::find(NodeId id) const {
+    const Lock lock(mutex_);
+    const auto it = by_id_.find(id);
+    return it == by_id_.end() ? NodeRef() : revive(it->second);
+}
+
+void NodeTable::place_directory(Node& node, const NodeRef& parent, std::string_view name) {
+    node.names_.clear();
+    node.names_.push_back({parent, std::string(name)});
+    const PlaceKey key{parent->id, node.names_.front().name};
+    // A key views the name inside its node: one that is on its way out takes its key along.
+    directories_.erase(key);
+    directories_.emplace(key, &node);
+}
+
+void NodeTable::unplace_directory(Node& node) {
+    if (node.names_.empty()) return;
+    const NodeName& place = node.names_.front();
+    const auto it = directories_.find({place.parent->id, place.name});
+    if (it != directories_.end() && it->second == &node) directories_.erase(it);
+}
+
+NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& stack) {
+    const Lock lock(mutex_);
+    NodeRef node;
+    const auto it = directories_.find({parent->id, name.view()});
+    if (it != directories_.end()) node = revive(it->second);
+    if (!node) {
+        node = make(S_IFDIR);
+        place_directory(*node, parent, name.view());
+    }
+    node->stack_ = stack;
+    return node;
+}
+
+NodeRef NodeTable::object_at(const NodeRef& parent, Name name, const RealId& real, mode_t type,
+                             BranchIndex branch) {
+    std::shared_ptr<UniqueFd> held;  // closed after the lock
+    const Lock lock(mutex_);
+    NodeRef node;
+    const auto it = objects_.find(real);
+    if (it != objects_.end() && it->second->type == (type & S_IFMT)) node = revive(it->second);
+    if (!node) {
+        node = make(type);
+        node->real_ = real;
+        objects_.insert_or_assign(real, node.get());
+    }
+    node->stack_.assign(1, branch);
+    const bool known = std::ranges::any_of(node->names_, [&](const NodeName& place) {
+        return place.parent == parent && place.name == name.view();
+    });
+    if (!known) node->names_.push_back({parent, name.string()});
+    held = std::move(node->held_);
+    node->held_.reset();
+    return node;
+}
+
+NodeRef NodeTable::unnamed_object(const RealId& real, mode_t type, BranchIndex branch,
+                                  std::shared_ptr<UniqueFd> held) {
+    const Lock lock(mutex_);
+    NodeRef node = make(type);
+    node->real_ = real;
+    node->stack_.assign(1, branch);
+    node->held_ = std::move(held);
+    objects_.insert_or_assign(real, node.get());
+    return node;
+}
+
+NodeRef NodeTable::find_directory(const Node& parent, Name name) const {
+    const Lock lock(mutex_);
+    const auto it = directories_.find({parent.id, name.view()});
+    return it == directories_.end() ? NodeRef() : revive(it->second);
+}
+
+NodeRef NodeTable::find_object(const RealId& real) const {
+    const Lock lock(mutex_);
+    const auto it = objects_.find(real);
+    return it == objects_.end() ? NodeRef() : revive(it->second);
+}
+
+void NodeTable::count_lookup(const NodeRef& node) {
+    const Lock lock(mutex_);
+    if (node->lookups_++ == 0) intrusive_ptr_add_ref(node.get());
+}
+
+void NodeTable::forget(NodeId id, std::uint64_t count) {
+    NodeRef last;  // released after the lock
+    const Lock lock(mutex_);
+    const auto it = by_id_.find(id);
+    if (it == by_id_.end() || it->second->lookups_ == 0) return;
+    Node& node = *it->second;
+    node.lookups_ -= std::min(count, node.lookups_);
+    if (node.lookups_ == 0) last = NodeRef(&node, false);
+}
+
+Location NodeTable::location(const Node& node) const {
+    const Lock lock(mutex_);
+    return {node.names_, node.stack_, node.real_, node.held_};
+}
+
+RealId NodeTable::real(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.real_;
+}
+
+Stack NodeTable::stack(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.stack_;
+}
+
+void NodeTable::set_stack(const NodeRef& node, const Stack& stack) {
+    const Lock lock(mutex_);
+    node->stack_ = stack;
+}
+
+void NodeTable::add_to_stack(const NodeRef& node, BranchIndex branch) {
+    const Lock lock(mutex_);
+    const auto at = std::ranges::lower_bound(node->stack_, branch);
+    if (at == node->stack_.end() || *at != branch) node->stack_.insert(at, branch);
+}
+
+std::optional<std::vector<RouteStep>> NodeTable::route(const Node& node) const {
+    std::vector<RouteStep> steps;
+    const Lock lock(mutex_);
+    for (const Node* at = &node; at->id != kRootNode;) {
+        if (at->names_.empty()) return std::nullopt;
+        const NodeName& place = at->names_.front();
+        steps.push_back({at->id, place.name});
+        at = place.parent.get();
+    }
+    return steps;
+}
+
+void NodeTable::remove_place(const NodeRef& node, const Node& parent, Name name,
+                             std::shared_ptr<UniqueFd> held) {
+    NodeRef parent_reference;  // released after the lock
+    const Lock lock(mutex_);
+    for (auto it = node->names_.begin(); it != node->names_.end(); ++it) {
+        if (it->parent.get() != &parent || it->name != name.view()) continue;
+        if (node->is_directory()) unplace_directory(*node);
+        parent_reference = std::move(it->parent);
+        node->names_.erase(it);
+        break;
+    }
+    if (node->names_.empty()) node->held_ = std::move(held);
+}
+
+void NodeTable::replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
+                              Name new_name) {
+    for (NodeName& place : node.names_) {
+        if (place.parent.get() != &parent || place.name != name.view()) continue;
+        if (node.is_directory()) {
+            place_directory(node, new_parent, new_name.view());
+        } else {
+            place = {new_parent, new_name.string()};
+        }
+        return;
+    }
+}
+
+void NodeTable::move_place(const NodeRef& node, const NodeRef& parent, Name name,
+                           const NodeRef& new_parent, Name new_name) {
+    const Lock lock(mutex_);
+    if (node->is_directory()) unplace_directory(*node);
+    replace_place(*node, *parent, name, new_parent, new_name);
+}
+
+void NodeTable::exchange_places(const NodeRef& one, const NodeRef& one_parent, Name one_name,
+                                const NodeRef& other, const NodeRef& other_parent,
+                                Name other_name) {
+    const Lock lock(mutex_);
+    // Both go before either comes: two directories exchange one pair of keys.
+    for (const NodeRef& node : {one, other}) {
+        if (node->is_directory()) unplace_directory(*node);
+    }
+    replace_place(*one, *one_parent, one_name, other_parent, other_name);
+    replace_place(*other, *other_parent, other_name, one_parent, one_name);
+}
+
+std::size_t NodeTable::name_count(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.names_.size();
+}
+
+std::size_t NodeTable::size() const {
+    const Lock lock(mutex_);
+    return by_id_.size();
+}
+
+}  // namespace plyfs

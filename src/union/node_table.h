@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// All nodes of a mount: found by id, directories also by place, other objects by the inode they
+// are on a branch. Counts the kernel's lookups (the contract of FUSE_LOOKUP and FUSE_FORGET: each
+// entry that is handed out counts once). Thread-safe; its mutex is a leaf lock, held for a few
+// hash table steps and never over a system call.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "sys/name.h"
+#include "union/node.h"
+
+namespace plyfs {
+
+// Where an object is reached, copied out of its node.
+struct Location {
+    boost::container::small_vector<NodeName, 1> names;  // none: it has no name any more
+    Stack stack;
+    RealId real;
+    std::shared_ptr<UniqueFd> held;
+};
+
+// One step from a directory up to the root: its node and its name in its parent.
+struct RouteStep {
+    NodeId node;
+    std::string name;
+};
+
+class NodeTable {
+public:
+    NodeTable();
+    ~NodeTable();
+    NodeTable(const NodeTable&) = delete;
+    NodeTable& operator=(const NodeTable&) = delete;
+
+    NodeRef root() const { return root_; }
+
+    // Null: unknown, or forgotten.
+    NodeRef find(NodeId id) const;
+
+    // The node of the directory `name` in `parent`, made if there is none, with its stack set.
+    NodeRef directory_at(const NodeRef& parent, Name name, const Stack& stack);
+
+    // The node of the object `real` found as `name` in `parent` on `branch`, made if there is
+    // none; the place is added to those known of it.
+    NodeRef object_at(const NodeRef& parent, Name name, const RealId& real, mode_t type,
+                      BranchIndex branch);
+
+    // A node without a name (O_TMPFILE) that `held` leads to.
+    NodeRef unnamed_object(const RealId& real, mode_t type, BranchIndex branch,
+                           std::shared_ptr<UniqueFd> held);
+
+    // Null where no node has it.
+    NodeRef find_directory(const Node& parent, Name name) const;
+    NodeRef find_object(const RealId& real) const;
+
+    // The kernel was handed the node once more, or gives back `count` of that.
+    void count_lookup(const NodeRef& node);
+    void forget(NodeId id, std::uint64_t count);
+
+    Location location(const Node& node) const;
+    RealId real(const Node& node) const;
+    Stack stack(const Node& node) const;
+    void set_stack(const NodeRef& node, const Stack& stack);
+    void add_to_stack(const NodeRef& node, BranchIndex branch);
+
+    // From `node` up to, without, the root. None: `node` or a directory above it was removed.
+    // The root itself: an empty route.
+    std::optional<std::vector<RouteStep>> route(const Node& node) const;
+
+    // `node` is no longer called `name` in `parent`. `held` is kept where that was its last name.
+    void remove_place(const NodeRef& node, const Node& parent, Name name,
+                      std::shared_ptr<UniqueFd> held);
+    // `node` is called `new_name` in `new_parent` now and no longer `name` in `parent`.
+    void move_place(const NodeRef& node, const NodeRef& parent, Name name,
+                    const NodeRef& new_parent, Name new_name);
+    // Exchanges the places of two nodes.
+    void exchange_places(const NodeRef& one, const NodeRef& one_parent, Name one_name,
+                         const NodeRef& other, const NodeRef& other_parent, Name other_name);
+    // How many names of `node` are known.
+    std::size_t name_count(const Node& node) const;
+
+    // Nodes in existence, and what one weighs without its names, in bytes.
+    std::size_t size() const;
+
+private:
+    friend void intrusive_ptr_release(Node* node) noexcept;
+
+    struct PlaceKey {
+        NodeId parent;
+        std::string_view name;  // of the node's own place
+        bool operator==(const PlaceKey&) const = default;
+    };
+    struct PlaceHash {
+        std::size_t operator()(const PlaceKey& key) const noexcept {
+            return std::hash<std::string_view>()(key.name) ^ (key.parent * 0x9E3779B97F4A7C15ULL);
+        }
+    };
+
+    // A new node, referenced once by the result.
+    NodeRef make(mode_t type) REQUIRES(mutex_);
+    void place_directory(Node& node, const NodeRef& parent, std::string_view name)
+        REQUIRES(mutex_);
+    void unplace_directory(Node& node) REQUIRES(mutex_);
+    // The caller holds references to both parents: none is dropped under the mutex.
+    void replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
+                       Name new_name) REQUIRES(mutex_);
+    void destroy(Node* node) noexcept;
+    // A reference, unless the node is on its way out.
+    static NodeRef revive(Node* node);
+
+    mutable Mutex mutex_;
+    NodeId next_id_ GUARDED_BY(mutex_) = kRootNode;
+    std::unordered_map<NodeId, Node*> by_id_ GUARDED_BY(mutex_);
+    std::unordered_map<PlaceKey, Node*, PlaceHash> directories_ GUARDED_BY(mutex_);
+    std::unordered_map<RealId, Node*, RealIdHash> objects_ GUARDED_BY(mutex_);
+    NodeRef root_;
+};
+
+}  // namespace plyfs

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Doing and undoing the steps of a plan, whatever part of them has been done already: each step
+// looks where its objects are and goes on from there. What a live execution and recovery share.
+//
+// Borrows the descriptors of the places; one of -1 is a directory that is not there any more.
+// Used by one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "union/plan.h"
+
+namespace plyfs {
+
+// Where a step's victim goes.
+struct Grave {
+    int directory = -1;  // a work directory on the step's branch, borrowed; -1: there is none
+    std::string name;
+};
+
+class PlanRun {
+public:
+    enum class When : std::uint8_t {
+        Live,       // an object that is not where the plan says is an error: ESTALE
+        Recovery,   // such an object has been dealt with, or is nobody's business any more
+    };
+
+    // `graves`: one for each step. Both are borrowed.
+    PlanRun(const Plan& plan, const std::vector<Grave>& graves, When when)
+        : plan_(plan), graves_(graves), when_(when) {}
+
+    // Does what is not done yet, then removes in place what could not be buried. Stops at the
+    // first error.
+    Result<void> forward();
+
+    // Undoes what is done, last step first; goes on after an error and returns the first one.
+    Result<void> back();
+
+    // Makes the names durable that the steps changed.
+    Result<void> synchronize() const;
+
+    // ENOTEMPTY: something is in one of them. back() is still possible then.
+    Result<void> remove_directory_graves();
+
+    // Past the last point where anything could be undone. What is left is swept by recovery.
+    void remove_file_graves();
+
+    // Steps whose object was found nowhere.
+    std::size_t lost() const noexcept { return lost_; }
+
+private:
+    // A victim that can't be renamed into its grave.
+    struct InPlace {
+        const Place* place;
+        Identity identity;
+        bool is_directory;
+    };
+
+    Result<void> forward(const Move& move);
+    Result<void> forward(const Replace& replace, const Grave& grave);
+    Result<void> exchange_and_bury(const Replace& replace, const Grave& grave);
+    Result<void> forward(const Bury& bury, const Grave& grave);
+    Result<void> remove_in_place();
+    Result<void> bury_or_defer(const Place& place, const Grave& grave, const Identity& identity,
+                               bool is_directory);
+    Result<void> absent(bool elsewhere);
+
+    static Result<void> back(const Move& move);
+    static Result<void> back(const Replace& replace, const Grave& grave);
+    static Result<void> back(const Bury& bury, const Grave& grave);
+
+    const Plan& plan_;
+    const std::vector<Grave>& graves_;
+    const When when_;
+    std::vector<InPlace> in_place_;
+    std::size_t lost_ = 0;
+};
+
+// The system call alone, for a plan of one step. ESTALE, ENOTEMPTY: as in execute().
+Result<void> run_alone(const Step& step);
+
+// The removals of a plan without record or graves, last step first. EINVAL: it does not only
+// remove.
+Result<void> remove_without_record(const Plan& plan);
+
+}  // namespace plyfs

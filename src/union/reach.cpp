@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From a node to descriptors: of directories by their route, of other objects by one of their
+// names, verified to be the inode that the node stands for.
+#include <fcntl.h>
+
+#include <algorithm>
+
+#include "sys/open.h"
+#include "sys/statx.h"
+#include "union/union.h"
+
+namespace plyfs {
+namespace {
+
+// openat2(2) refuses longer paths; deeper directories are reached in several calls.
+constexpr std::size_t kLongestPath = PATH_MAX - 1;
+
+// Opens the directory that `steps` lead to (the last one is the topmost) below `directory`.
+Result<UniqueFd> descend(int directory, std::span<const RouteStep> steps) {
+    UniqueFd reached;
+    std::string path;
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+        if (!path.empty() && path.size() + 1 + step->name.size() > kLongestPath) {
+            reached = TRY(sys::open_directory_beneath(directory, path));
+            directory = reached.get();
+            path.clear();
+        }
+        if (!path.empty()) path += '/';
+        path += step->name;
+    }
+    return sys::open_directory_beneath(directory, path);
+}
+
+}  // namespace
+
+Result<DirectoryRef> Union::open_directory(const Node& node, BranchIndex branch) const {
+    if (DirectoryRef cached = cache_.find(node.id, branch)) return cached;
+    const SharedLock lock(moves_);
+    const auto route = nodes_.route(node);
+    if (!route) return fail(ENOENT);
+    UniqueFd opened;
+    if (route->empty()) {
+        opened = TRY(sys::duplicate(branches_[branch]->root()));
+    } else {
+        // From the nearest ancestor that is open already.
+        std::size_t depth = 1;
+        DirectoryRef start;
+        while (depth < route->size() && !start) {
+            start = cache_.find((*route)[depth].node, branch);
+            if (!start) ++depth;
+        }
+        const int from = start ? start->get() : branches_[branch]->root();
+        opened = TRY(descend(from, std::span(*route).first(depth)));
+    }
+    const RealId real = TRY(sys::stat_descriptor(opened.get())).real;
+    return cache_.insert(node.id, branch, std::move(opened), real);
+}
+
+Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
+    const Location location = nodes_.location(node);
+    if (location.held) return sys::reopen(location.held->get(), flags);
+    for (const NodeName& place : location.names) {
+        const auto name = Name::from(place.name);
+        const auto directory = open_directory(*place.parent, location.stack.front());
+        if (!name || !directory) continue;
+        // Without O_NONBLOCK opening what has become a FIFO behind the mount would wait for ever.
+        auto opened = sys::open_at((*directory)->get(), *name, flags | O_NONBLOCK);
+        if (!opened) {
+            if (opened.error() == ENOENT || opened.error() == ELOOP) continue;
+            return opened;
+        }
+        const Attributes attributes = TRY(sys::stat_descriptor(opened->get()));
+        if (attributes.real == location.real) return opened;
+    }
+    return fail(ESTALE);
+}
+
+Result<std::vector<UniqueFd>> Union::open_directory_copies(const Node& node,
+                                                           config::Function function) const {
+    const Stack stack = nodes_.stack(node);
+    std::vector<BranchFacts> candidates;
+    for (const BranchIndex branch : stack) {
+        const auto directory = open_directory(node, branch);
+        if (!directory) continue;
+        const auto attributes = sys::stat_descriptor((*directory)->get());
+        if (!attributes) continue;
+        candidates.push_back(facts(branch, true, attributes->modification_time));
+    }
+    std::vector<UniqueFd> copies;
+    if (candidates.empty()) {
+        const Location location = nodes_.location(node);
+        if (!location.held) return fail(ESTALE);
+        copies.push_back(TRY(sys::duplicate(location.held->get())));
+        return copies;
+    }
+    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function), candidates,
+                                                thread_random_source()));
+    for (const std::size_t branch : chosen) {
+        const DirectoryRef directory = TRY(open_directory(node, static_cast<BranchIndex>(branch)));
+        copies.push_back(TRY(sys::duplicate(directory->get())));
+    }
+    return copies;
+}
+
+Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
+                                                 config::Function function) const {
+    if (node.is_directory()) return open_directory_copies(node, function);
+    std::vector<UniqueFd> copies;
+    copies.push_back(TRY(open_object(node, O_PATH)));
+    const Location location = nodes_.location(node);
+    const BranchIndex shown = location.stack.front();
+    if (!branches_[shown]->writable()) return fail(EROFS);
+    if (location.names.empty()) return copies;
+    const NodeName& place = location.names.front();
+    if (nodes_.stack(*place.parent).size() == 1) return copies;
+
+    const Hits hits = TRY(find(*place.parent, TRY(Name::from(place.name)), Scope::All));
+    std::vector<BranchFacts> candidates;
+    for (const Hit& hit : hits) {
+        if ((hit.attributes.mode & S_IFMT) != node.type) continue;
+        candidates.push_back(facts(hit.branch, true, hit.attributes.modification_time));
+    }
+    std::ranges::sort(candidates, {}, &BranchFacts::branch);
+    if (candidates.size() < 2) return copies;
+    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function), candidates,
+                                                thread_random_source()));
+    if (std::ranges::find(chosen, shown) == chosen.end()) copies.clear();
+    for (const Hit& hit : hits) {
+        if (hit.branch == shown || std::ranges::find(chosen, hit.branch) == chosen.end()) continue;
+        copies.push_back(
+            TRY(sys::open_at(hit.parent->get(), TRY(Name::from(place.name)), O_PATH)));
+    }
+    return copies;
+}
+
+}  // namespace plyfs

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Reading directories: a handle keeps a snapshot of the merged names; an offset is an index into
+// it, after "." and "..".
+#include <dirent.h>
+#include <fcntl.h>
+
+#include "sys/data.h"
+#include "sys/open.h"
+#include "union/union.h"
+
+namespace plyfs {
+namespace {
+
+bool hidden_in_root(std::string_view name) { return name == kWorkDirectoryName; }
+
+}  // namespace
+
+Result<std::shared_ptr<const MergedDirectory>> Union::take_snapshot(const Node& node) const {
+    boost::container::small_vector<DirectoryRef, 4> opened;
+    boost::container::small_vector<MergedDirectory::Source, 4> sources;
+    {
+        const SharedLock lock(node.mutex);
+        for (const BranchIndex branch : nodes_.stack(node)) {
+            auto directory = open_directory(node, branch);
+            if (!directory) {
+                if (directory.error() == ENOENT || directory.error() == ENOTDIR) continue;
+                return fail(directory.error());
+            }
+            sources.push_back({branch, (*directory)->get()});
+            opened.push_back(*std::move(directory));
+        }
+    }
+    // A directory that was removed while open reads as empty (POSIX, readdir()).
+    return std::make_shared<const MergedDirectory>(TRY(MergedDirectory::read(
+        {sources.data(), sources.size()}, node.id == kRootNode ? &hidden_in_root : nullptr)));
+}
+
+Result<HandleId> Union::opendir(NodeId id) {
+    auto handle = std::make_shared<DirectoryHandle>();
+    handle->node = TRY(directory(id));
+    return directories_.insert(std::move(handle));
+}
+
+Result<std::uint64_t> Union::listed_inode(const Node& directory, const MergedDirectory& names,
+                                          const MergedDirectory::Entry& entry) const {
+    if (entry.type == DT_UNKNOWN || (entry.several && entry.type == DT_DIR)) {
+        const SharedLock lock(directory.mutex);
+        const Name name = TRY(Name::from(names.name(entry).data()));
+        const Hits hits = TRY(find(directory, name, Scope::Shown));
+        if (hits.empty()) return fail(ENOENT);
+        return TRY(shown_attributes(hits)).inode;
+    }
+    const DirectoryRef parent = TRY(open_directory(directory, entry.branch));
+    const std::uint16_t tag =
+        TRY(tags_.tag(branches_[entry.branch]->device(), branches_[entry.branch]->root()));
+    return inode_number(tag, entry.inode);
+}
+
+Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
+                            const std::function<bool(const DirectoryEntry&)>& visit) {
+    const auto handle = directories_.find(handle_id);
+    if (!handle) return fail(EBADF);
+    std::shared_ptr<const MergedDirectory> names;
+    {
+        const Lock lock(handle->mutex);
+        names = handle->names;
+    }
+    if (!names || offset == 0) {
+        names = TRY(take_snapshot(*handle->node));
+        const Lock lock(handle->mutex);
+        handle->names = names;
+    }
+    if (offset < 1 && !visit({".", handle->node->id, DT_DIR, 1})) return {};
+    if (offset < 2 && !visit({"..", handle->node->id, DT_DIR, 2})) return {};
+    for (std::uint64_t index = offset < 2 ? 0 : offset - 2; index < names->size(); ++index) {
+        const MergedDirectory::Entry& entry = names->entry(index);
+        const auto inode = listed_inode(*handle->node, *names, entry);
+        // Removed since the snapshot was taken: left out, as POSIX allows.
+        if (!inode) continue;
+        if (!visit({names->name(entry), *inode, entry.type, index + 3})) return {};
+    }
+    return {};
+}
+
+Result<void> Union::fsyncdir(NodeId id, bool data_only) {
+    const NodeRef node = TRY(directory(id));
+    for (const BranchIndex branch : nodes_.stack(*node)) {
+        if (!branches_[branch]->writable()) continue;
+        const auto directory = open_directory(*node, branch);
+        if (!directory) continue;
+        const UniqueFd readable = TRY(sys::reopen((*directory)->get(), O_RDONLY | O_DIRECTORY));
+        TRY(sys::synchronize(readable.get(), data_only));
+    }
+    return {};
+}
+
+}  // namespace plyfs

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "union/union.h"
+
+#include "sys/file_system_identity.h"
+
+namespace plyfs {
+
+Union::Union(BranchSet branches, UnionOptions options)
+    : branches_(std::move(branches)),
+      options_(std::move(options)),
+      cache_(options_.open_directories) {
+    Stack all;
+    for (BranchIndex branch = 0; branch < branches_.size(); ++branch) all.push_back(branch);
+    nodes_.set_stack(nodes_.root(), all);
+}
+
+Union::~Union() = default;
+
+UnionCounts Union::counts() const {
+    return {nodes_.size(), files_.size(), directories_.size(), cache_.size()};
+}
+
+FileSystemSpace Union::statfs() {
+    std::vector<SpaceShare> shares;
+    for (const auto& branch : branches_) {
+        const auto space = branch->space().get();
+        if (!space) continue;
+        const auto identity = sys::file_system_identity(branch->root());
+        const std::uint64_t pool =
+            identity ? space_pool(branch->device(), *identity) : branch->device();
+        shares.push_back({pool, *space, branch->writable()});
+    }
+    return union_space(shares);
+}
+
+}  // namespace plyfs

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The union: every verb of the file system on nodes, names and handles, independent of FUSE. Verbs
+// return by value, so that no lock can be held while a reply is sent. All are thread-safe.
+//
+// Lock order, outermost first:
+//   1. rename_mutex_         renames between two directories, one at a time
+//   2. Node::mutex           a parent before its child; two parents only under 1
+//   3. moves_                shared while a directory is reached by its route, alone while a
+//                            directory gets another route
+//   4. leaf locks            tables, caches, a node's open files; nothing is taken under them
+// No lock is held across a notification to the kernel, a TBB call or the copying of data.
+//
+// Errnos beside those of the branch's file system: ESTALE, the node is not known or the object is
+// not there any more (the VFS looks the path up once more then); EROFS, the object is on read-only
+// branches only; EPERM, the name is one that the union hides.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/options.h"
+#include "sys/credentials.h"
+#include "sys/file_system_space.h"
+#include "union/branch.h"
+#include "union/directory_cache.h"
+#include "union/handle_table.h"
+#include "union/inode_number.h"
+#include "union/journal.h"
+#include "union/merged_directory.h"
+#include "union/node_table.h"
+#include "union/plan.h"
+#include "union/policy.h"
+
+namespace plyfs {
+
+// What a verb that changes something is told about who asks.
+struct Request {
+    sys::Caller caller;
+    Journal& journal;
+};
+
+// A node handed to the kernel: counted as one lookup, to be given back by forget().
+struct Entry {
+    NodeId node = 0;
+    Attributes attributes;
+};
+
+// What setattr changes; absent members stay. UTIME_NOW is understood in tv_nsec.
+struct AttributeChange {
+    std::optional<mode_t> mode;
+    std::optional<uid_t> uid;
+    std::optional<gid_t> gid;
+    std::optional<off_t> size;
+    std::optional<timespec> access_time;
+    std::optional<timespec> modification_time;
+    // With `size`: the caller may not keep SUID and SGID (FATTR_KILL_SUIDGID).
+    bool drop_set_id = false;
+};
+
+// An open regular file. Owned by the table of handles and whoever uses it.
+struct FileHandle {
+    UniqueFd descriptor;
+    NodeRef node;
+    RealId real;
+    BranchIndex branch = 0;
+    int flags = 0;  // as asked for by open(2)
+};
+
+// An open directory: its names as they were when reading began (opendir, rewinddir).
+struct DirectoryHandle {
+    NodeRef node;
+    Mutex mutex;
+    std::shared_ptr<const MergedDirectory> names GUARDED_BY(mutex);
+};
+
+struct OpenedFile {
+    HandleId handle = 0;
+    std::shared_ptr<const FileHandle> file;
+};
+
+struct CreatedFile {
+    Entry entry;
+    OpenedFile opened;
+};
+
+// One name of a directory being read.
+struct DirectoryEntry {
+    std::string_view name;     // lives as long as the handle's snapshot
+    std::uint64_t inode = 0;   // as stat would show it
+    unsigned char type = 0;    // DT_*
+    std::uint64_t next = 0;    // the offset to go on at
+};
+
+struct UnionOptions {
+    config::PolicyOptions policies;
+    std::size_t open_directories = 1024;  // descriptors kept for speed
+    bool xattrs = true;
+    // Told, a line at a time, what an administrator should know. May be empty.
+    std::function<void(std::string_view)> warn;
+};
+
+// What is alive, for statistics and for tests that look for leaks.
+struct UnionCounts {
+    std::size_t nodes = 0;
+    std::size_t files = 0;
+    std::size_t directories = 0;         // open directory handles
+    std::size_t cached_directories = 0;  // descriptors
+};
+
+class Union {
+public:
+    // `branches` is not empty.
+    Union(BranchSet branches, UnionOptions options);
+    ~Union();
+
+    const BranchSet& branches() const noexcept { return branches_; }
+    UnionCounts counts() const;
+
+    // Names and nodes.
+    // ENOENT: no branch has it.
+    Result<Entry> lookup(NodeId parent, Name name);
+    void forget(NodeId node, std::uint64_t count) { nodes_.forget(node, count); }
+    // `handle` 0: none.
+    Result<Attributes> getattr(NodeId node, HandleId handle = 0);
+    Result<Attributes> setattr(const Request& request, NodeId node, const AttributeChange& change,
+                               HandleId handle = 0);
+    Result<std::string> readlink(NodeId node);
+
+    // Making. The policy's branches are tried in turn on ENOSPC, EDQUOT and EROFS.
+    Result<Entry> mknod(const Request& request, NodeId parent, Name name, mode_t mode, dev_t device);
+    Result<Entry> mkdir(const Request& request, NodeId parent, Name name, mode_t mode);
+    Result<Entry> symlink(const Request& request, NodeId parent, Name name, const char* target);
+    Result<Entry> link(const Request& request, NodeId node, NodeId new_parent, Name new_name);
+    Result<CreatedFile> create(const Request& request, NodeId parent, Name name, mode_t mode,
+                               int flags);
+    Result<CreatedFile> tmpfile(const Request& request, NodeId parent, mode_t mode, int flags);
+
+    // Removing and renaming. `flags`: RENAME_NOREPLACE, RENAME_EXCHANGE; others EINVAL.
+    Result<void> unlink(const Request& request, NodeId parent, Name name);
+    Result<void> rmdir(const Request& request, NodeId parent, Name name);
+    Result<void> rename(const Request& request, NodeId parent, Name name, NodeId new_parent,
+                        Name new_name, unsigned flags);
+
+    // Files. A handle is released once, whatever was answered in between.
+    // `drop_set_id`: with O_TRUNC, as in AttributeChange.
+    Result<OpenedFile> open(const Request& request, NodeId node, int flags, bool drop_set_id);
+    std::shared_ptr<const FileHandle> file(HandleId handle) const { return files_.find(handle); }
+    void release(HandleId handle) { files_.remove(handle); }
+
+    // Directories.
+    Result<HandleId> opendir(NodeId node);
+    // Calls visit(entry) for the names from `offset` on until it returns false. Offset 0 takes a
+    // new snapshot unless nothing was read yet.
+    Result<void> readdir(HandleId handle, std::uint64_t offset,
+                         const std::function<bool(const DirectoryEntry&)>& visit);
+    void releasedir(HandleId handle) { directories_.remove(handle); }
+    Result<void> fsyncdir(NodeId node, bool data_only);
+
+    // Extended attributes. Empty spans ask for sizes. ENOTSUP: turned off.
+    Result<std::size_t> getxattr(NodeId node, const char* name, std::span<std::byte> value);
+    Result<std::size_t> listxattr(NodeId node, std::span<std::byte> names);
+    // `keep_set_id`: the caller may keep SGID when an ACL is set.
+    Result<void> setxattr(const Request& request, NodeId node, const char* name,
+                          std::span<const std::byte> value, int flags, bool keep_set_id);
+    Result<void> removexattr(const Request& request, NodeId node, const char* name);
+
+    FileSystemSpace statfs();
+
+private:
+    // One branch's object of a name, as found.
+    struct Hit {
+        BranchIndex branch;
+        DirectoryRef parent;
+        Attributes attributes;
+    };
+    using Hits = boost::container::small_vector<Hit, 4>;
+
+    // ---- finding (lookup.cpp) ----
+    // ESTALE: unknown. ENOTDIR: not a directory.
+    Result<NodeRef> node(NodeId id) const;
+    Result<NodeRef> directory(NodeId id) const;
+    bool hidden(const Node& parent, Name name) const;
+    // All that the branches of `parent` have under `name`; none is no error. An error of one
+    // branch is returned only if no other has the name. What the union shows (the search policy's
+    // choice for getattr) comes first, the others in precedence. Scope::Shown: no more than it
+    // takes to know that.
+    enum class Scope : std::uint8_t { Shown, All };
+    Result<Hits> find(const Node& parent, Name name, Scope scope) const;
+    void show_first(Hits& hits, config::Policy policy) const;
+    // The node of what `hits` show. Needs the lock of `parent`.
+    NodeRef intern(const NodeRef& parent, Name name, const Hits& hits);
+    // The attributes of a directory that stands in several branches: those of the first, with the
+    // latest times; the inode number is of the eldest copy, since copies made later, on other
+    // branches, are younger, so that making them changes no number.
+    Result<Attributes> merge(std::span<const Attributes> attributes,
+                             std::span<const int> descriptors) const;
+    Result<Attributes> directory_attributes(const Node& node) const;
+    Result<Attributes> object_attributes(const Node& node) const;
+    Result<std::uint64_t> inode_of(const Attributes& attributes, int descriptor) const;
+    // What the union shows of `hits`, which are not empty.
+    Result<Attributes> shown_attributes(const Hits& hits) const;
+    // Hands `node` out.
+    Result<Entry> entry(const NodeRef& node, const Hits& hits);
+
+    // ---- reaching (reach.cpp) ----
+    // The directory of `node` on `branch`. ENOENT: it is not there. Takes moves_.
+    Result<DirectoryRef> open_directory(const Node& node, BranchIndex branch) const;
+    // The object itself, on the branch that was chosen for it, verified to be the one that the
+    // node is: O_PATH or opened. Needs the lock of `node`, at least shared. ESTALE: it is gone.
+    Result<UniqueFd> open_object(const Node& node, int flags) const;
+    Result<UniqueFd> open_shown(const Node& node) const;
+    // One descriptor for each branch that has a copy of `node`, chosen by the action policy, the
+    // one that the union shows first. Needs the lock of `node`. EROFS, ESTALE.
+    Result<std::vector<UniqueFd>> open_copies(const Node& node, config::Function function) const;
+    Result<std::vector<UniqueFd>> open_directory_copies(const Node& node,
+                                                        config::Function function) const;
+
+    // ---- making (create.cpp, parents.cpp) ----
+    BranchFacts facts(BranchIndex branch, bool exists, Timestamp modification_time) const;
+    Result<CreateChoice> choose_targets(const Node& parent, config::Function function) const;
+    // The directory of `node` on `branch`, made there with its parents if it lacks them, with the
+    // owner, mode, times and extended attributes of the one seen. Takes moves_.
+    Result<DirectoryRef> ensure_directory(const NodeRef& node, BranchIndex branch);
+    Result<DirectoryRef> clone_directory(const NodeRef& node, const RouteStep& step, int branch_parent,
+                                         BranchIndex branch);
+    // Makes an object by `make(directory, name)` on the branches that the policy chooses and
+    // hands it out. Needs the lock of `parent`, alone.
+    using Make = std::function<Result<void>(int directory)>;
+    Result<Entry> make_object(const Request& request, const NodeRef& parent, Name name,
+                              config::Function function, const Make& make);
+    // EEXIST: a branch has the name. EPERM: it is hidden.
+    Result<void> check_absent(const Node& parent, Name name) const;
+    // Tries `make_on(branch, directory)` on each candidate until one does not lack room.
+    template <typename MakeOn>
+    auto make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
+        -> decltype(make_on(BranchIndex{}, 0));
+    OpenedFile opened(FileHandle handle);
+    // What open(2) on a branch is given of the flags of an open.
+    static int open_file_flags(int flags);
+
+    // ---- reading directories (readdir.cpp) ----
+    Result<std::shared_ptr<const MergedDirectory>> take_snapshot(const Node& node) const;
+    Result<std::uint64_t> listed_inode(const Node& directory, const MergedDirectory& names,
+                                       const MergedDirectory::Entry& entry) const;
+
+    // ---- removing (remove.cpp, rename.cpp) ----
+    struct RenameSide;
+    std::vector<PlanBranch> plan_branches() const;
+    Result<void> execute_plan(const Request& request, const Plan& plan) const;
+    // The path of `directory` from a branch's root. ENOENT: it was removed.
+    Result<std::string> path_on_branch(const Node& directory) const;
+    // Those of `hits` that the action policy chooses, in precedence. EROFS.
+    Result<Hits> chosen_hits(const Hits& hits, config::Function function) const;
+    // What unlink (or rmdir) of the name is about. ENOENT, EISDIR, ENOTDIR, EROFS.
+    Result<Hits> removable(const Node& parent, Name name, bool directories) const;
+    Result<void> remove_hits(const Request& request, const Node& parent, Name name,
+                             const Hits& hits);
+    // A descriptor for `node`, null where it keeps another name.
+    std::shared_ptr<UniqueFd> hold_last_name(const NodeRef& node, const Hit& shown,
+                                             Name name) const;
+    Result<bool> is_empty_directory(const Node& node, const Hits& hits) const;
+    // The directory no longer stands on the branches of `removed`.
+    void forget_directory(const NodeRef& node, const Hits& removed);
+    Result<void> find_side(RenameSide& side);
+    // False: nothing is to be done.
+    Result<bool> check_rename(const RenameSide& from, const RenameSide& to, unsigned flags) const;
+    Result<Place> plan_place(RenameSide& side, BranchIndex branch, const std::string& path);
+    Result<Plan> plan_rename(RenameSide& from, RenameSide& to, unsigned flags);
+    void publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
+                        std::shared_ptr<UniqueFd> held);
+    // Each with the locks of both parents; rename_locked with those of both nodes too.
+    Result<void> rename_between(const Request& request, RenameSide& from, RenameSide& to,
+                                unsigned flags);
+    Result<void> rename_locked(const Request& request, RenameSide& from, RenameSide& to,
+                               unsigned flags);
+
+    const BranchSet branches_;
+    const UnionOptions options_;
+    mutable NodeTable nodes_;
+    mutable DirectoryCache cache_;
+    mutable FileSystemTags tags_;
+    HandleTable<FileHandle> files_;
+    HandleTable<DirectoryHandle> directories_;
+    Mutex rename_mutex_;
+    mutable SharedMutex moves_;
+};
+
+}  // namespace plyfs

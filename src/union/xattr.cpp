@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Extended attributes, POSIX ACLs among them (system.posix_acl_*).
+#include <fcntl.h>
+
+#include <cstring>
+
+#include "sys/metadata.h"
+#include "sys/open.h"
+#include "sys/statx.h"
+#include "union/union.h"
+
+namespace plyfs {
+
+Result<UniqueFd> Union::open_shown(const Node& node) const {
+    if (!node.is_directory()) return open_object(node, O_PATH);
+    for (const BranchIndex branch : nodes_.stack(node)) {
+        if (const auto directory = open_directory(node, branch)) {
+            return sys::duplicate((*directory)->get());
+        }
+    }
+    const Location location = nodes_.location(node);
+    if (!location.held) return fail(ESTALE);
+    return sys::duplicate(location.held->get());
+}
+
+Result<std::size_t> Union::getxattr(NodeId id, const char* name, std::span<std::byte> value) {
+    if (!options_.xattrs) return fail(ENOTSUP);
+    const NodeRef node = TRY(this->node(id));
+    const SharedLock lock(node->mutex);
+    const UniqueFd object = TRY(open_shown(*node));
+    return sys::get_xattr(object.get(), name, value);
+}
+
+Result<std::size_t> Union::listxattr(NodeId id, std::span<std::byte> names) {
+    if (!options_.xattrs) return fail(ENOTSUP);
+    const NodeRef node = TRY(this->node(id));
+    const SharedLock lock(node->mutex);
+    const UniqueFd object = TRY(open_shown(*node));
+    return sys::list_xattrs(object.get(), names);
+}
+
+Result<void> Union::setxattr(const Request& request, NodeId id, const char* name,
+                             std::span<const std::byte> value, int flags, bool keep_set_id) {
+    if (!options_.xattrs) return fail(ENOTSUP);
+    TRY(request.journal.begin("setxattr"));
+    const NodeRef node = TRY(this->node(id));
+    const SharedLock lock(node->mutex);
+    // Setting an ACL takes SGID away from who is not in the file's group: the daemon never is.
+    const sys::KeepSetId keep(keep_set_id && std::strcmp(name, "system.posix_acl_access") == 0);
+    for (const UniqueFd& copy : TRY(open_copies(*node, config::Function::Setxattr))) {
+        TRY(sys::set_xattr(copy.get(), name, value, flags));
+    }
+    return {};
+}
+
+Result<void> Union::removexattr(const Request& request, NodeId id, const char* name) {
+    if (!options_.xattrs) return fail(ENOTSUP);
+    TRY(request.journal.begin("removexattr"));
+    const NodeRef node = TRY(this->node(id));
+    const SharedLock lock(node->mutex);
+    for (const UniqueFd& copy : TRY(open_copies(*node, config::Function::Removexattr))) {
+        TRY(sys::remove_xattr(copy.get(), name));
+    }
+    return {};
+}
+
+}  // namespace plyfs
