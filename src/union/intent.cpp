@@ -69,7 +69,9 @@ std::string text_of(const Place& place) {
                        escape(place.name));
 }
 
-std::string_view text_of_kind(bool is_directory) { return is_directory ? "directory" : "other"; }
+std::string_view text_of_kind(bool is_directory) {
+    return is_directory ? "directory" : "other";
+}
 
 struct StepText {
     const Intent& intent;

@@ -29,10 +29,10 @@
 namespace plyfs {
 
 struct Intent {
-    MountId mount;                // who wrote it
-    BranchId home;                // the branch whose work directory it is kept in
-    std::uint64_t sequence = 0;   // orders the plans of all mounts
-    std::vector<BranchId> ids;    // of the branches; `branch` of a step is an index into it
+    MountId mount;               // who wrote it
+    BranchId home;               // the branch whose work directory it is kept in
+    std::uint64_t sequence = 0;  // orders the plans of all mounts
+    std::vector<BranchId> ids;   // of the branches; `branch` of a step is an index into it
     Plan plan;
 };
 

@@ -51,8 +51,10 @@ struct Place {
     int directory = -1;
     // Its path from the branch's root, components joined by '/', empty for the root itself: how
     // recovery finds it again.
-    std::string parent;
-    std::string name;
+    std::string parent{};
+    std::string name{};
+    // Of the directory. Filled in by execute(): recovery takes no other one for it.
+    Identity parent_identity{};
 };
 
 // Renames the object.
@@ -63,9 +65,9 @@ struct Move {
                     // system can't
     };
     std::size_t branch = 0;
-    Place from;
-    Place to;
-    Identity identity;  // of what is at `from`
+    Place from{};
+    Place to{};
+    Identity identity{};  // of what is at `from`
     Mode mode = Mode::NoReplace;
 };
 
@@ -74,18 +76,18 @@ struct Move {
 // moment.
 struct Replace {
     std::size_t branch = 0;
-    Place from;
-    Place to;
-    Identity identity;  // of what is at `from`
-    Identity victim;    // of what is at `to`
+    Place from{};
+    Place to{};
+    Identity identity{};  // of what is at `from`
+    Identity victim{};    // of what is at `to`
     bool victim_is_directory = false;
 };
 
 // Removes the object; a directory must be empty: ENOTEMPTY.
 struct Bury {
     std::size_t branch = 0;
-    Place place;
-    Identity identity;
+    Place place{};
+    Identity identity{};
     bool is_directory = false;
 };
 
@@ -95,6 +97,7 @@ using Step = std::variant<Move, Replace, Bury>;
 struct PlanBranch {
     int root = -1;                  // borrowed
     WorkDirectory* work = nullptr;  // borrowed; null: the branch is read-only, no step may name it
+    std::string_view path{};        // for messages only, borrowed; may be empty
 };
 
 struct PlanContext {

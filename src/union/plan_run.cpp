@@ -1,80 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "union/plan_run.h"
 
-#include <fcntl.h>
-
-#include <algorithm>
-#include <cstdio>
+#include <optional>
 #include <set>
-#include <utility>
+#include <string_view>
 
 #include "sys/dirents.h"
-#include "sys/entry.h"
+#include "sys/open.h"
 #include "sys/small_file.h"
-#include "sys/statx.h"
 
 namespace plyfs {
 namespace {
-
-enum class Found { Nothing, Same, Other };
-
-Result<Found> look(int directory, const std::string& name, const Identity& identity) {
-    if (directory < 0) return Found::Nothing;
-    const auto attributes = sys::stat_at(directory, TRY(Name::from(name)));
-    if (!attributes && attributes.error() == ENOENT) return Found::Nothing;
-    if (!attributes) return fail(attributes.error());
-    return Identity::of(*attributes) == identity ? Found::Same : Found::Other;
-}
-
-Result<Found> look(const Place& place, const Identity& identity) {
-    return look(place.directory, place.name, identity);
-}
-
-Result<Found> look(const Grave& grave, const Identity& identity) {
-    return look(grave.directory, grave.name, identity);
-}
-
-Result<void> rename_flags(int from, const std::string& from_name, int to,
-                          const std::string& to_name, unsigned flags) {
-    if (from < 0 || to < 0) return fail(ENOENT);
-    return sys::rename(from, TRY(Name::from(from_name)), to, TRY(Name::from(to_name)), flags);
-}
-
-// Where the file system has no RENAME_NOREPLACE, looking first must do: the union's own verbs are
-// kept out by the caller's locks.
-Result<void> rename_no_replace(int from, const std::string& from_name, int to,
-                               const std::string& to_name) {
-    const auto renamed = rename_flags(from, from_name, to, to_name, RENAME_NOREPLACE);
-    if (renamed || renamed.error() != EINVAL) return renamed;
-    if (TRY(look(to, to_name, {})) != Found::Nothing) return fail(EEXIST);
-    return rename_flags(from, from_name, to, to_name, 0);
-}
-
-Result<void> exchange(const Place& from, const Place& to) {
-    return rename_flags(from.directory, from.name, to.directory, to.name, RENAME_EXCHANGE);
-}
-
-Result<void> move_to(const Place& from, const Place& to) {
-    return rename_no_replace(from.directory, from.name, to.directory, to.name);
-}
-
-Result<void> entomb(const Place& place, const Grave& grave) {
-    if (grave.directory < 0) return fail(EXDEV);
-    return rename_no_replace(place.directory, place.name, grave.directory, grave.name);
-}
-
-// Puts back what is in the grave, if it is.
-Result<void> exhume(const Grave& grave, const Identity& identity, const Place& place) {
-    if (TRY(look(grave, identity)) != Found::Same) return {};
-    return rename_no_replace(grave.directory, grave.name, place.directory, place.name);
-}
-
-Result<void> remove_object(int directory, const std::string& text, bool is_directory) {
-    const Name name = TRY(Name::from(text));
-    return is_directory ? sys::remove_directory(directory, name) : sys::remove_name(directory, name);
-}
-
-bool nothing_inside(std::string_view) { return true; }
 
 // The victim of a step, where it has one.
 struct Victim {
@@ -82,16 +18,14 @@ struct Victim {
     bool is_directory;
 };
 
-const Victim* victim_of(const Step& step, Victim& victim) {
+std::optional<Victim> victim_of(const Step& step) {
     if (const auto* bury = std::get_if<Bury>(&step)) {
-        victim = {bury->identity, bury->is_directory};
-        return &victim;
+        return Victim{bury->identity, bury->is_directory};
     }
     if (const auto* replace = std::get_if<Replace>(&step)) {
-        victim = {replace->victim, replace->victim_is_directory};
-        return &victim;
+        return Victim{replace->victim, replace->victim_is_directory};
     }
-    return nullptr;
+    return std::nullopt;
 }
 
 }  // namespace
@@ -154,33 +88,53 @@ Result<void> PlanRun::forward(const Replace& replace, const Grave& grave) {
 Result<void> PlanRun::forward(const Bury& bury, const Grave& grave) {
     switch (TRY(look(bury.place, bury.identity))) {
         case Found::Nothing: return {};
-        case Found::Same:
-            return bury_or_defer(bury.place, grave, bury.identity, bury.is_directory);
+        case Found::Same: return bury_or_defer(bury.place, grave, bury.identity, bury.is_directory);
         case Found::Other: return when_ == When::Live ? Result<void>(fail(ESTALE)) : Result<void>();
     }
     return {};
 }
 
-Result<void> PlanRun::remove_in_place() {
-    for (const InPlace& victim : std::exchange(in_place_, {})) {
-        if (TRY(look(*victim.place, victim.identity)) != Found::Same) continue;
-        TRY(remove_object(victim.place->directory, victim.place->name, victim.is_directory));
+Result<void> PlanRun::forward(std::size_t index) {
+    const Step& step = plan_[index];
+    if (const auto* move = std::get_if<Move>(&step)) return forward(*move);
+    if (const auto* replace = std::get_if<Replace>(&step)) {
+        return forward(*replace, graves_[index]);
+    }
+    return forward(std::get<Bury>(step), graves_[index]);
+}
+
+Result<void> PlanRun::forward() {
+    for (std::size_t index = 0; index < plan_.size(); ++index) TRY(forward(index));
+    return look_into_graves();
+}
+
+Result<void> PlanRun::look_into_graves() {
+    for (std::size_t index = 0; index < plan_.size(); ++index) {
+        const auto victim = victim_of(plan_[index]);
+        const Grave& grave = graves_[index];
+        if (!victim || !victim->is_directory) continue;
+        if (TRY(look(grave, victim->identity)) != Found::Same) continue;
+        const UniqueFd directory =
+            TRY(sys::open_directory_at(grave.directory, TRY(Name::from(grave.name))));
+        const auto counts = [](std::string_view) { return true; };
+        if (!TRY(sys::is_empty(directory.get(), counts))) return fail(ENOTEMPTY);
+        directory_graves_.push_back(&grave);
     }
     return {};
 }
 
-Result<void> PlanRun::forward() {
-    for (std::size_t index = 0; index < plan_.size(); ++index) {
-        const Step& step = plan_[index];
-        if (const auto* move = std::get_if<Move>(&step)) {
-            TRY(forward(*move));
-        } else if (const auto* replace = std::get_if<Replace>(&step)) {
-            TRY(forward(*replace, graves_[index]));
-        } else {
-            TRY(forward(std::get<Bury>(step), graves_[index]));
-        }
-    }
+Result<void> PlanRun::settle() {
+    for (const Grave* grave : directory_graves_) TRY(remove_object(*grave, true));
     return remove_in_place();
+}
+
+Result<void> PlanRun::remove_in_place() {
+    for (const InPlace& victim : in_place_) {
+        if (TRY(look(*victim.place, victim.identity)) != Found::Same) continue;
+        TRY(remove_object(*victim.place, victim.is_directory));
+        TRY(sys::synchronize_directory(victim.place->directory));
+    }
+    return {};
 }
 
 Result<void> PlanRun::back(const Move& move) {
@@ -196,8 +150,6 @@ Result<void> PlanRun::back(const Replace& replace, const Grave& grave) {
         if (TRY(look(replace.from, replace.victim)) == Found::Same) {
             return exchange(replace.to, replace.from);
         }
-        // With the victim buried: its name is missing from here to the next line's end, as it was
-        // not on the way forward, but the record is still there.
         TRY(move_to(replace.to, replace.from));
     }
     return exhume(grave, replace.victim, replace.to);
@@ -248,61 +200,13 @@ Result<void> PlanRun::synchronize() const {
     return {};
 }
 
-Result<void> PlanRun::remove_directory_graves() {
-    std::vector<const Grave*> found;
-    for (std::size_t index = 0; index < plan_.size(); ++index) {
-        Victim victim{};
-        const Grave& grave = graves_[index];
-        if (victim_of(plan_[index], victim) == nullptr || !victim.is_directory) continue;
-        if (TRY(look(grave, victim.identity)) != Found::Same) continue;
-        const UniqueFd directory =
-            TRY(sys::open_directory_at(grave.directory, TRY(Name::from(grave.name))));
-        // All are looked at before the first goes: afterwards that one can't be put back.
-        if (!TRY(sys::is_empty(directory.get(), nothing_inside))) return fail(ENOTEMPTY);
-        found.push_back(&grave);
-    }
-    for (const Grave* grave : found) TRY(remove_object(grave->directory, grave->name, true));
-    return {};
-}
-
 void PlanRun::remove_file_graves() {
     for (std::size_t index = 0; index < plan_.size(); ++index) {
-        Victim victim{};
+        const auto victim = victim_of(plan_[index]);
         const Grave& grave = graves_[index];
-        if (victim_of(plan_[index], victim) == nullptr || victim.is_directory) continue;
-        if (grave.directory < 0) continue;
-        static_cast<void>(remove_object(grave.directory, grave.name, false));
+        if (!victim || victim->is_directory || grave.directory < 0) continue;
+        static_cast<void>(remove_object(grave, false));
     }
-}
-
-Result<void> run_alone(const Step& step) {
-    if (const auto* move = std::get_if<Move>(&step)) {
-        if (TRY(look(move->from, move->identity)) != Found::Same) return fail(ESTALE);
-        if (move->mode == Move::Mode::Exchange) return exchange(move->from, move->to);
-        return move_to(move->from, move->to);
-    }
-    if (const auto* replace = std::get_if<Replace>(&step)) {
-        if (TRY(look(replace->from, replace->identity)) != Found::Same) return fail(ESTALE);
-        if (TRY(look(replace->to, replace->victim)) == Found::Other) return fail(ESTALE);
-        return rename_flags(replace->from.directory, replace->from.name, replace->to.directory,
-                            replace->to.name, 0);
-    }
-    const auto& bury = std::get<Bury>(step);
-    switch (TRY(look(bury.place, bury.identity))) {
-        case Found::Nothing: return {};
-        case Found::Same:
-            return remove_object(bury.place.directory, bury.place.name, bury.is_directory);
-        case Found::Other: return fail(ESTALE);
-    }
-    return {};
-}
-
-Result<void> remove_without_record(const Plan& plan) {
-    for (const Step& step : plan) {
-        if (!std::holds_alternative<Bury>(step)) return fail(EINVAL);
-    }
-    for (auto step = plan.rbegin(); step != plan.rend(); ++step) TRY(run_alone(*step));
-    return {};
 }
 
 }  // namespace plyfs

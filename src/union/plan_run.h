@@ -9,32 +9,25 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <string>
 #include <vector>
 
-#include "union/plan.h"
+#include "union/place.h"
 
 namespace plyfs {
-
-// Where a step's victim goes.
-struct Grave {
-    int directory = -1;  // a work directory on the step's branch, borrowed; -1: there is none
-    std::string name;
-};
 
 class PlanRun {
 public:
     enum class When : std::uint8_t {
-        Live,       // an object that is not where the plan says is an error: ESTALE
-        Recovery,   // such an object has been dealt with, or is nobody's business any more
+        Live,      // an object that is not where the plan says is an error: ESTALE
+        Recovery,  // such an object has been dealt with, or is nobody's business any more
     };
 
     // `graves`: one for each step. Both are borrowed.
     PlanRun(const Plan& plan, const std::vector<Grave>& graves, When when)
         : plan_(plan), graves_(graves), when_(when) {}
 
-    // Does what is not done yet, then removes in place what could not be buried. Stops at the
-    // first error.
+    // Does what is not done yet, and looks that nothing is in the directories to be removed
+    // (ENOTEMPTY). Stops at the first error.
     Result<void> forward();
 
     // Undoes what is done, last step first; goes on after an error and returns the first one.
@@ -43,8 +36,11 @@ public:
     // Makes the names durable that the steps changed.
     Result<void> synchronize() const;
 
-    // ENOTEMPTY: something is in one of them. back() is still possible then.
-    Result<void> remove_directory_graves();
+    // The last part that can fail: removes the buried directories, then, in place, what could not
+    // be buried. An error at the first of them leaves back() everything; at a later one what was
+    // removed stays so: empty directories, or one of several objects on mounts of their own.
+    // ENOTEMPTY: something was put into one of the directories meanwhile.
+    Result<void> settle();
 
     // Past the last point where anything could be undone. What is left is swept by recovery.
     void remove_file_graves();
@@ -60,10 +56,12 @@ private:
         bool is_directory;
     };
 
+    Result<void> forward(std::size_t index);
     Result<void> forward(const Move& move);
     Result<void> forward(const Replace& replace, const Grave& grave);
     Result<void> exchange_and_bury(const Replace& replace, const Grave& grave);
     Result<void> forward(const Bury& bury, const Grave& grave);
+    Result<void> look_into_graves();
     Result<void> remove_in_place();
     Result<void> bury_or_defer(const Place& place, const Grave& grave, const Identity& identity,
                                bool is_directory);
@@ -77,14 +75,8 @@ private:
     const std::vector<Grave>& graves_;
     const When when_;
     std::vector<InPlace> in_place_;
+    std::vector<const Grave*> directory_graves_;
     std::size_t lost_ = 0;
 };
-
-// The system call alone, for a plan of one step. ESTALE, ENOTEMPTY: as in execute().
-Result<void> run_alone(const Step& step);
-
-// The removals of a plan without record or graves, last step first. EINVAL: it does not only
-// remove.
-Result<void> remove_without_record(const Plan& plan);
 
 }  // namespace plyfs

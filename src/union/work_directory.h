@@ -80,16 +80,17 @@ public:
     static std::string unique_name(std::string_view prefix);
 
     // Claims what dead mounts left. Makes nothing. A branch without work directory: nothing left.
-    Result<Leftovers> claim_leftovers();
+    Result<Leftovers> claim_leftovers() const;
 
-    // The work directory of a claimed mount, O_PATH. ENOENT: it left none.
-    Result<UniqueFd> work_of(const DeadMount& dead);
+    // The work directory of another mount, O_PATH. ENOENT: it left none.
+    Result<UniqueFd> work_of(const MountId& mount) const;
     // The intents directory, where there is one: makes nothing. ENOENT otherwise.
-    Result<UniqueFd> existing_intents();
+    Result<UniqueFd> existing_intents() const;
 
     // Removes what a claimed mount left, except the names in its work directory that `keep` wants
     // and then the directory and the claim. Symlinks are not followed; memory and descriptors are
-    // bounded, however deep the tree. Returns how many objects were removed.
+    // bounded, however deep the tree. Returns how many objects were removed; the first error where
+    // something could not be removed, after everything else is.
     Result<std::uint64_t> sweep(const DeadMount& dead,
                                 const std::function<bool(std::string_view)>& keep);
 
@@ -110,7 +111,6 @@ private:
 
     Result<const Opened*> opened() EXCLUDES(mutex_);
     Result<Opened> open() const;
-    Result<void> leave() const;
 
     // Constant after construction.
     const int root_;

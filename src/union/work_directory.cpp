@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "union/work_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <set>
+
+#include "sys/data.h"
+#include "sys/dirents.h"
+#include "sys/entry.h"
+#include "sys/metadata.h"
+#include "sys/open.h"
+#include "sys/small_file.h"
+#include "sys/statx.h"
+#include "union/clear_directory.h"
+
+namespace plyfs {
+namespace {
+
+constexpr std::size_t kIdLength = 32;  // hexadecimal digits
+
+// A literal that is known to be one.
+Name known(const char* text) {
+    return *Name::from(text);
+}
+
+bool is_id(std::string_view text) {
+    return text.size() == kIdLength && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+bool is_missing(Errno error) {
+    return error == ENOENT;
+}
+
+// ENOENT counts as done.
+Result<void> gone(Result<void> removed) {
+    if (!removed && is_missing(removed.error())) return {};
+    return removed;
+}
+
+Result<UniqueFd> make_or_open_directory(int parent, Name name) {
+    const auto made = sys::make_directory(parent, name, 0700);
+    if (!made && made.error() != EEXIST) return fail(made.error());
+    return sys::open_directory_at(parent, name);
+}
+
+// Who may write here makes the daemon rename whatever they like.
+Result<void> refuse_if_foreign(int directory) {
+    const Attributes attributes = TRY(sys::stat_descriptor(directory));
+    if (attributes.uid != ::geteuid() || (attributes.mode & 0022) != 0) return fail(EPERM);
+    return {};
+}
+
+Result<UniqueFd> open_existing(int root) {
+    UniqueFd directory = TRY(sys::open_directory_at(root, known(kWorkDirectoryName)));
+    TRY(refuse_if_foreign(directory.get()));
+    return directory;
+}
+
+enum class LockOutcome { Locked, Busy, Unsupported };
+
+Result<LockOutcome> lock(int descriptor, int operation) {
+    for (;;) {
+        const auto locked = sys::lock_whole(descriptor, operation);
+        if (locked) return LockOutcome::Locked;
+        const Errno error = locked.error();
+        if (error == EINTR) continue;
+        if (error == EWOULDBLOCK) return LockOutcome::Busy;
+        if (error == ENOLCK || error == EOPNOTSUPP || error == ENOSYS) {
+            return LockOutcome::Unsupported;
+        }
+        return fail(error);
+    }
+}
+
+// Keeps everybody else from making and removing names in the work directory, as long as the
+// descriptor is open. ENOENT: it was removed while this waited.
+Result<UniqueFd> lock_against_others(int directory) {
+    UniqueFd file = TRY(sys::open_at(directory, known("lock"), O_RDWR | O_CREAT, 0600));
+    TRY(lock(file.get(), LOCK_EX));
+    if (TRY(sys::stat_descriptor(file.get())).links == 0) return fail(ENOENT);
+    return file;
+}
+
+Result<BranchId> read_id(int directory) {
+    BranchId id = TRY(sys::read_small_file(directory, known("id"), 2 * kIdLength));
+    while (id.ends_with('\n')) id.pop_back();
+    if (!is_id(id)) return fail(ENOENT);
+    return id;
+}
+
+// On disk when it returns, and `.plyfs` itself too.
+Result<BranchId> read_or_make_id(int root, int directory) {
+    auto id = read_id(directory);
+    if (id || !is_missing(id.error())) return id;
+    // The branch's default ACL and setgid bit are for its users' files, not for ours. EOPNOTSUPP,
+    // ENODATA: there is none.
+    static_cast<void>(sys::remove_xattr(directory, "system.posix_acl_default"));
+    TRY(sys::change_mode(directory, 0700));
+    id = TRY(make_mount_id());
+    TRY(gone(sys::remove_name(directory, known("id.new"))));
+    TRY(sys::write_new_file(directory, known("id.new"), *id + "\n", 0600));
+    TRY(sys::rename(directory, known("id.new"), directory, known("id"), 0));
+    TRY(sys::synchronize_directory(directory));
+    TRY(sys::synchronize_directory(root));
+    return id;
+}
+
+// The names in directory/`name`, as far as `part_of` makes something of them; none where it does
+// not exist.
+template <typename PartOf>
+Result<void> for_each_name_in(int directory, Name name, PartOf part_of) {
+    const auto opened = sys::open_directory_at(directory, name);
+    if (!opened && is_missing(opened.error())) return {};
+    if (!opened) return fail(opened.error());
+    auto reader = TRY(sys::DirectoryReader::open(opened->get()));
+    while (TRY(reader.fill())) {
+        reader.for_each([&](const sys::RawEntry& entry) { part_of(std::string_view(entry.name)); });
+    }
+    return {};
+}
+
+Result<bool> has_intents(int directory, const MountId& mount) {
+    bool found = false;
+    TRY(for_each_name_in(directory, known("intents"), [&](std::string_view name) {
+        if (name.starts_with(mount)) found = true;
+    }));
+    return found;
+}
+
+// Takes the part of a mount away, as far as it is empty. With the work directory locked.
+Result<void> remove_part(int directory, const MountId& mount) {
+    const Name name = TRY(Name::from(mount));
+    const auto work = sys::open_directory_at(directory, known("work"));
+    if (work) {
+        const auto removed = gone(sys::remove_directory(work->get(), name));
+        if (!removed && removed.error() == ENOTEMPTY) return {};
+        TRY(removed);
+    } else if (!is_missing(work.error())) {
+        return fail(work.error());
+    }
+    if (TRY(has_intents(directory, mount))) return {};
+    const auto mounts = sys::open_directory_at(directory, known("mounts"));
+    if (!mounts) return gone(fail(mounts.error()));
+    return gone(sys::remove_name(mounts->get(), name));
+}
+
+// The whole directory, where nobody is on it. With the work directory locked. False: somebody is.
+Result<bool> remove_whole(int root, int directory) {
+    for (const char* const name : {"mounts", "work", "intents"}) {
+        const auto removed = gone(sys::remove_directory(directory, known(name)));
+        if (!removed && removed.error() == ENOTEMPTY) return false;
+        TRY(removed);
+    }
+    TRY(gone(sys::remove_name(directory, known("id.new"))));
+    TRY(gone(sys::remove_name(directory, known("id"))));
+    TRY(gone(sys::remove_name(directory, known("lock"))));
+    const auto removed = sys::remove_directory(root, known(kWorkDirectoryName));
+    if (!removed && removed.error() == ENOTEMPTY) return false;
+    TRY(removed);
+    return true;
+}
+
+}  // namespace
+
+Result<MountId> make_mount_id() {
+    std::array<std::byte, kIdLength / 2> bytes{};
+    TRY(sys::random_bytes(bytes));
+    MountId id;
+    for (const std::byte byte : bytes) {
+        id += "0123456789abcdef"[std::to_integer<unsigned>(byte >> 4)];
+        id += "0123456789abcdef"[std::to_integer<unsigned>(byte & std::byte{15})];
+    }
+    return id;
+}
+
+WorkDirectory::WorkDirectory(int root, MountId mount) : root_(root), mount_(std::move(mount)) {}
+
+WorkDirectory::~WorkDirectory() = default;
+
+Result<WorkDirectory::Opened> WorkDirectory::open() const {
+    const Name mount_name = TRY(Name::from(mount_));
+    for (;;) {
+        Opened opened;
+        opened.directory = TRY(make_or_open_directory(root_, known(kWorkDirectoryName)));
+        const int directory = opened.directory.get();
+        TRY(refuse_if_foreign(directory));
+        const auto locked = lock_against_others(directory);
+        // Its last user took it away between the two calls: once more.
+        if (!locked && is_missing(locked.error())) continue;
+        if (!locked) return fail(locked.error());
+        opened.id = TRY(read_or_make_id(root_, directory));
+        const UniqueFd mounts = TRY(make_or_open_directory(directory, known("mounts")));
+        opened.mount_lock = TRY(sys::open_at(mounts.get(), mount_name, O_RDWR | O_CREAT, 0600));
+        if (TRY(lock(opened.mount_lock.get(), LOCK_EX | LOCK_NB)) == LockOutcome::Busy) {
+            return fail(EBUSY);
+        }
+        const UniqueFd work = TRY(make_or_open_directory(directory, known("work")));
+        opened.work = TRY(make_or_open_directory(work.get(), mount_name));
+        opened.intents = TRY(make_or_open_directory(directory, known("intents")));
+        TRY(sys::synchronize_directory(directory));
+        return opened;
+    }
+}
+
+Result<const WorkDirectory::Opened*> WorkDirectory::opened() {
+    const Lock guard(mutex_);
+    if (!opened_) opened_ = TRY(open());
+    return &*opened_;
+}
+
+Result<BranchId> WorkDirectory::id() {
+    return TRY(opened())->id;
+}
+
+Result<int> WorkDirectory::work() {
+    return TRY(opened())->work.get();
+}
+
+Result<int> WorkDirectory::intents() {
+    return TRY(opened())->intents.get();
+}
+
+std::string WorkDirectory::unique_name(std::string_view prefix) {
+    static std::atomic<std::uint64_t> counter{0};
+    return std::string(prefix) + '.' + std::to_string(++counter);
+}
+
+Result<Leftovers> WorkDirectory::claim_leftovers() const {
+    Leftovers left;
+    const auto directory = open_existing(root_);
+    if (!directory && is_missing(directory.error())) return left;
+    if (!directory) return fail(directory.error());
+    const auto locked = lock_against_others(directory->get());
+    if (!locked && is_missing(locked.error())) return left;
+    if (!locked) return fail(locked.error());
+
+    auto id = read_id(directory->get());
+    if (!id && !is_missing(id.error())) return fail(id.error());
+    if (id) left.id = *std::move(id);
+    std::set<MountId> found;
+    for (const char* const name : {"mounts", "work", "intents"}) {
+        TRY(for_each_name_in(directory->get(), known(name), [&](std::string_view entry) {
+            const auto mount = entry.substr(0, kIdLength);
+            if (is_id(mount) && mount != mount_) found.emplace(mount);
+        }));
+    }
+    if (found.empty()) return left;
+    const UniqueFd mounts = TRY(make_or_open_directory(directory->get(), known("mounts")));
+    for (const MountId& mount : found) {
+        const Name name = TRY(Name::from(mount));
+        UniqueFd file = TRY(sys::open_at(mounts.get(), name, O_RDWR | O_CREAT, 0600));
+        if (TRY(lock(file.get(), LOCK_EX | LOCK_NB)) == LockOutcome::Locked) {
+            left.dead.push_back({mount, std::move(file)});
+        } else {
+            left.alive.push_back(mount);
+        }
+    }
+    return left;
+}
+
+Result<UniqueFd> WorkDirectory::work_of(const MountId& mount) const {
+    const UniqueFd directory = TRY(open_existing(root_));
+    const UniqueFd work = TRY(sys::open_directory_at(directory.get(), known("work")));
+    return sys::open_directory_at(work.get(), TRY(Name::from(mount)));
+}
+
+Result<UniqueFd> WorkDirectory::existing_intents() const {
+    const UniqueFd directory = TRY(open_existing(root_));
+    return sys::open_directory_at(directory.get(), known("intents"));
+}
+
+Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
+                                           const std::function<bool(std::string_view)>& keep) {
+    std::uint64_t removed = 0;
+    const auto work = work_of(dead.mount);
+    if (work) {
+        removed = TRY(clear_directory(work->get(), keep));
+    } else if (!is_missing(work.error())) {
+        return fail(work.error());
+    }
+    const UniqueFd directory = TRY(open_existing(root_));
+    const UniqueFd locked = TRY(lock_against_others(directory.get()));
+    TRY(remove_part(directory.get(), dead.mount));
+    return removed;
+}
+
+Result<bool> WorkDirectory::remove_if_empty() {
+    const Lock guard(mutex_);
+    const auto directory = open_existing(root_);
+    if (!directory && is_missing(directory.error())) return true;
+    if (!directory) return fail(directory.error());
+    const auto locked = lock_against_others(directory->get());
+    if (!locked && is_missing(locked.error())) return true;
+    if (!locked) return fail(locked.error());
+    if (opened_) {
+        if (!TRY(has_intents(directory->get(), mount_))) {
+            TRY(clear_directory(opened_->work.get(), {}));
+        }
+        TRY(remove_part(directory->get(), mount_));
+        opened_.reset();
+    }
+    return remove_whole(root_, directory->get());
+}
+
+}  // namespace plyfs
