@@ -71,7 +71,7 @@ std::vector<MountedFileSystem> parse_mount_table(std::string_view text) {
 }
 
 std::vector<MountedFileSystem> read_mount_table() {
-    std::ifstream file("/proc/self/mountinfo");
+    std::ifstream file("/proc/thread-self/mountinfo");
     std::ostringstream text;
     text << file.rdbuf();
     return parse_mount_table(text.str());

@@ -20,7 +20,7 @@ struct MountedFileSystem {
 // Lines that are not understood are skipped.
 std::vector<MountedFileSystem> parse_mount_table(std::string_view text);
 
-// Of the calling process's mount namespace; empty where /proc is not mounted. In the order of
+// Of the calling thread's mount namespace; empty where /proc is not mounted. In the order of
 // mounting: of two at one mountpoint the later one is on top.
 std::vector<MountedFileSystem> read_mount_table();
 
