@@ -3,19 +3,18 @@
 
 #include <fcntl.h>
 #include <sched.h>
-#include <unistd.h>
 
 #include <cerrno>
+
+#include "sys/unique_fd.h"
 
 namespace plyfs::cli {
 
 std::error_code enter_mount_namespace(const std::string& file) {
-    const int descriptor = open(file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) return {errno, std::generic_category()};
-    std::error_code error;
-    if (setns(descriptor, CLONE_NEWNS) != 0) error = {errno, std::generic_category()};
-    close(descriptor);
-    return error;
+    const UniqueFd descriptor(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!descriptor || ::setns(descriptor.get(), CLONE_NEWNS) != 0)
+        return {errno, std::generic_category()};
+    return {};
 }
 
 }  // namespace plyfs::cli

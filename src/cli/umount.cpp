@@ -44,18 +44,18 @@ bool unmount_as_user(const std::string& path, bool lazy) {
     char* arguments[] = {words[0].data(), words[1].data(), words[2].data(), words[3].data(),
                          nullptr};
     pid_t child = 0;
-    if (posix_spawnp(&child, "fusermount3", nullptr, nullptr, arguments, environ) != 0)
+    if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr, arguments, environ) != 0)
         return false;
     int status = 0;
-    while (waitpid(child, &status, 0) < 0)
+    while (::waitpid(child, &status, 0) < 0)
         if (errno != EINTR) return false;
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 // "" when unmounted, else the reason.
 std::string unmount(const std::string& path, bool lazy) {
-    if (geteuid() == 0) {
-        if (umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0) return "";
+    if (::geteuid() == 0) {
+        if (::umount2(path.c_str(), UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0) return "";
         if (errno == EBUSY)
             return "busy: `fuser -vm " + path + "` shows by whom; -l unmounts lazily";
         if (errno != EPERM) return std::generic_category().message(errno);
