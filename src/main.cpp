@@ -1,8 +1,168 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+//
+// From a command to its end: mounting goes to the background once the mount answers.
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/syslog_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <exception>
 #include <iostream>
+#include <memory>
+#include <optional>
 
+#include "cli/command_line.h"
+#include "cli/umount.h"
 #include "plyfs_version.h"
+#include "session/features.h"
+#include "session/session.h"
+#include "sys/unique_fd.h"
 
-int main() {
-    std::cout << "plyfs " PLYFS_VERSION "\n";
+namespace {
+
+using namespace plyfs;
+
+spdlog::level::level_enum level_of(config::LogLevel level) {
+    switch (level) {
+        case config::LogLevel::Error: return spdlog::level::err;
+        case config::LogLevel::Warning: return spdlog::level::warn;
+        case config::LogLevel::Info: return spdlog::level::info;
+        case config::LogLevel::Debug: return spdlog::level::debug;
+    }
+    return spdlog::level::info;
+}
+
+// Until the mount answers everything goes to stderr, where whoever mounts reads it.
+void log_to_stderr(const config::LoggingOptions& options) {
+    auto logger = std::make_shared<spdlog::logger>(
+        "plyfs", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    logger->set_pattern("plyfs: %v");
+    logger->set_level(level_of(options.level));
+    spdlog::set_default_logger(std::move(logger));
+}
+
+void log_as_configured(const config::Options& options) {
+    const std::string& target = options.logging.target;
+    if (target == "stderr" || (target.empty() && options.foreground)) return;
+    spdlog::sink_ptr sink;
+    if (target.empty() || target == "syslog") {
+        sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("plyfs", LOG_PID, LOG_DAEMON, false);
+    } else {
+        sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(target);
+    }
+    auto logger = std::make_shared<spdlog::logger>("plyfs", std::move(sink));
+    logger->set_level(level_of(options.logging.level));
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+}
+
+// The parent's side: waits until the child serves (it writes a byte) or has failed (it ends).
+int wait_for_child(pid_t child, int ready, int failure) {
+    char byte = 0;
+    ssize_t size = 0;
+    do {
+        size = ::read(ready, &byte, 1);
+    } while (size < 0 && errno == EINTR);
+    if (size == 1) return cli::kSuccess;
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    if (WIFSIGNALED(status)) {
+        fmt::print(stderr, "plyfs: ended by signal {} before it mounted\n", WTERMSIG(status));
+    }
+    return failure;
+}
+
+// The child's side, once it serves.
+void leave_terminal(int ready, const config::Options& options) {
+    log_as_configured(options);
+    ::setsid();
+    if (::chdir("/") != 0) spdlog::warn("/ can't be entered");
+    const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        ::dup2(null, STDIN_FILENO);
+        ::dup2(null, STDOUT_FILENO);
+        if (options.logging.target != "stderr") ::dup2(null, STDERR_FILENO);
+        ::close(null);
+    }
+    if (::write(ready, "", 1) != 1) spdlog::warn("nobody waited for the mount");
+}
+
+int serve(const cli::MountCommand& command, const std::function<void()>& ready) {
+    const auto served = session::mount_and_serve(command.configuration.options, ready);
+    if (served) return cli::kSuccess;
+    spdlog::error("{}", served.error().text);
+    return command.failure;
+}
+
+int run(const cli::MountCommand& command) {
+    const config::Options& options = command.configuration.options;
+    log_to_stderr(options.logging);
+    for (const std::string& warning : command.configuration.warnings) {
+        spdlog::warn("warning: {}", warning);
+    }
+    if (command.fake) return cli::kSuccess;
+    if (options.foreground || options.debug) {
+        return serve(command, [&] { log_as_configured(options); });
+    }
+    std::array<int, 2> pipe{};
+    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
+        spdlog::error("no pipe: {}", Errno::last().message());
+        return command.failure;
+    }
+    const UniqueFd near(pipe[0]);
+    UniqueFd far(pipe[1]);
+    const pid_t child = ::fork();
+    if (child < 0) {
+        spdlog::error("no process: {}", Errno::last().message());
+        return command.failure;
+    }
+    if (child > 0) {
+        far.reset();
+        return wait_for_child(child, near.get(), command.failure);
+    }
+    return serve(command, [&] {
+        leave_terminal(far.get(), options);
+        far.reset();
+    });
+}
+
+int run(const cli::UmountCommand& command) { return cli::umount(command, std::cerr); }
+
+int run(const cli::CheckCommand& command) {
+    for (const std::string& warning : command.configuration.warnings) {
+        fmt::print(stderr, "plyfs: warning: {}\n", warning);
+    }
+    fmt::print("{}", config::dump(command.configuration.options));
+    return cli::kSuccess;
+}
+
+int run(const cli::VersionCommand&) {
+    fmt::print("plyfs {}\n{}\n", PLYFS_VERSION, session::describe_features());
+    return cli::kSuccess;
+}
+
+int run(const cli::HelpCommand& command) {
+    fmt::print("{}", command.text);
+    return cli::kSuccess;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        const auto command = cli::parse_command_line(argc, argv);
+        if (!command) {
+            fmt::print(stderr, "{}", command.error().text);
+            return command.error().exit_code;
+        }
+        return std::visit([](const auto& chosen) { return run(chosen); }, *command);
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "plyfs: {}\n", error.what());
+        return cli::kFailure;
+    }
 }

@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <ranges>
 
+#include <fmt/format.h>
+
 #include "config/mount_table.h"
 
 namespace plyfs::cli {
@@ -86,7 +88,7 @@ int umount(const UmountCommand& command, std::ostream& messages) {
     for (const std::string& mountpoint : command.mountpoints) {
         const std::string reason = unmount_checked(mountpoint, command.lazy);
         if (reason.empty()) continue;
-        messages << message_line(mountpoint + ": " + reason);
+        messages << message_line(fmt::format("{}: {}", mountpoint, reason));
         exit_code = kFailure;
     }
     return exit_code;

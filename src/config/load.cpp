@@ -88,21 +88,26 @@ std::string real_mountpoint(const std::string& path) {
 }
 
 void take_branches(const Draft& draft, Configuration& configuration, ConfigErrors& errors) {
-    std::vector<std::pair<BranchOptions, Location>> branches;
+    Options& options = configuration.options;
+    std::vector<std::pair<BranchOptions, Location>> read_only;
     for (const BranchPattern& pattern : draft.branches) {
         auto paths = expand(pattern);
         if (!paths) {
             errors.push_back(std::move(paths.error()));
             continue;
         }
-        for (std::string& path : *paths)
-            branches.push_back(
-                {{std::move(path), pattern.mode, pattern.min_free_space}, pattern.where});
+        for (std::string& path : *paths) {
+            BranchOptions branch{std::move(path), pattern.mode, pattern.min_free_space};
+            if (branch.mode == BranchMode::ReadOnly) {
+                read_only.emplace_back(std::move(branch), pattern.where);
+            } else {
+                options.branches.push_back(std::move(branch));
+                configuration.branch_origins.push_back(pattern.where);
+            }
+        }
     }
-    std::ranges::stable_partition(
-        branches, [](const auto& branch) { return branch.first.mode != BranchMode::ReadOnly; });
-    for (auto& [branch, where] : branches) {
-        configuration.options.branches.push_back(std::move(branch));
+    for (auto& [branch, where] : read_only) {
+        options.branches.push_back(std::move(branch));
         configuration.branch_origins.push_back(std::move(where));
     }
 }

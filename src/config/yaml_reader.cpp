@@ -75,8 +75,8 @@ private:
                 continue;
             }
             const std::string& name = pair.first.Scalar();
-            const Location where =
-                locate(pair.first.Mark(), prefix.empty() ? name : prefix + '.' + name);
+            const Location where = locate(
+                pair.first.Mark(), prefix.empty() ? name : fmt::format("{}.{}", prefix, name));
             const auto [first, is_new] = first_lines.try_emplace(name, where.line);
             if (is_new)
                 visit(name, pair.second, where);

@@ -5,6 +5,8 @@
 // before they get their name.
 #include <fcntl.h>
 
+#include <algorithm>
+
 #include "sys/entry.h"
 #include "sys/metadata.h"
 #include "sys/open.h"
@@ -47,26 +49,50 @@ Result<void> copy_directory_metadata(int source, int target) {
     return copy_times(target, attributes);
 }
 
+// In the work directory, complete before it gets its name. Where the work directory lies on another
+// mount than `parent`, in place: for a moment it is seen with mode 0700 and the daemon's owner.
+Result<void> place_copy(int source, int work, Name temporary, int parent, Name name) {
+    TRY(sys::make_directory(work, temporary, 0700));
+    const auto placed = [&]() -> Result<void> {
+        const UniqueFd made = TRY(sys::open_directory_at(work, temporary));
+        TRY(copy_directory_metadata(source, made.get()));
+        return sys::rename(work, temporary, parent, name, RENAME_NOREPLACE);
+    }();
+    if (placed) return placed;
+    (void)sys::remove_directory(work, temporary);
+    if (placed.error() != EXDEV) return placed;
+    TRY(sys::make_directory(parent, name, 0700));
+    const UniqueFd made = TRY(sys::open_directory_at(parent, name));
+    const auto copied = copy_directory_metadata(source, made.get());
+    if (!copied) (void)sys::remove_directory(parent, name);
+    return copied;
+}
+
 }  // namespace
 
 Result<DirectoryRef> Union::ensure_directory(const NodeRef& node, BranchIndex branch) {
-    {
+    const Stack stack = nodes_.stack(*node);
+    if (std::ranges::find(stack, branch) != stack.end()) {
         auto there = open_directory(*node, branch);
         if (there || (there.error() != ENOENT && there.error() != ENOTDIR)) return there;
         // Seen there once, gone behind the mount: what is cached above it may be gone too.
     }
-    // Outermost ancestor first. The nodes are kept alive by `node`.
+    // From looking at the route until all that is made on it is in the stacks: a rename of one of
+    // these directories comes before, or sees the copies and takes them along.
+    const SharedLock lock(moves_);
     const auto route = nodes_.route(*node);
     if (!route) return fail(ENOENT);
-    DirectoryRef at = TRY(open_directory(*nodes_.root(), branch));
+    // Outermost ancestor first. The nodes are kept alive by `node`.
+    DirectoryRef at = TRY(open_directory_unmoved(*nodes_.root(), branch));
     for (auto step = route->rbegin(); step != route->rend(); ++step) {
         const NodeRef ancestor = nodes_.find(step->node);
         if (!ancestor) return fail(ESTALE);
-        auto there = open_directory(*ancestor, branch);
+        auto there = open_directory_unmoved(*ancestor, branch);
         if (!there && there.error() == ENOENT) {
             there = clone_directory(ancestor, *step, at->get(), branch);
         }
-        at = TRY(std::move(there));
+        if (!there) return there;
+        at = *std::move(there);
         nodes_.add_to_stack(ancestor, branch);
     }
     return at;
@@ -74,11 +100,10 @@ Result<DirectoryRef> Union::ensure_directory(const NodeRef& node, BranchIndex br
 
 Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep& step,
                                             int branch_parent, BranchIndex branch) {
-    const Stack stack = nodes_.stack(*node);
     DirectoryRef source;
-    for (const BranchIndex other : stack) {
+    for (const BranchIndex other : nodes_.stack(*node)) {
         if (other == branch) continue;
-        if (auto opened = open_directory(*node, other)) {
+        if (auto opened = open_directory_unmoved(*node, other)) {
             source = *std::move(opened);
             break;
         }
@@ -87,23 +112,15 @@ Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep
     const Name name = TRY(Name::from(step.name));
     const int work = TRY(branches_[branch]->work().work());
     const std::string temporary = WorkDirectory::unique_name("directory");
-    const Name temporary_name = TRY(Name::from(temporary));
     const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent));
 
-    TRY(sys::make_directory(work, temporary_name, 0700));
-    const auto placed = [&]() -> Result<void> {
-        const UniqueFd made = TRY(sys::open_directory_at(work, temporary_name));
-        TRY(copy_directory_metadata(source->get(), made.get()));
-        return sys::rename(work, temporary_name, branch_parent, name, RENAME_NOREPLACE);
-    }();
-    if (!placed) {
-        (void)sys::remove_directory(work, temporary_name);
-        // Somebody else made it in the same moment: theirs is as good.
-        if (placed.error() != EEXIST) return fail(placed.error());
-    }
+    const auto placed =
+        place_copy(source->get(), work, TRY(Name::from(temporary)), branch_parent, name);
+    // EEXIST: somebody else made it in the same moment, theirs is as good.
+    if (!placed && placed.error() != EEXIST) return fail(placed.error());
     // The union's parent directory has not changed: a name it had already got one more copy.
     (void)copy_times(branch_parent, parent_before);
-    return open_directory(*node, branch);
+    return open_directory_unmoved(*node, branch);
 }
 
 }  // namespace plyfs

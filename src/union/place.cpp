@@ -2,8 +2,11 @@
 #include "union/place.h"
 
 #include <cstdio>
+#include <string_view>
 
+#include "sys/dirents.h"
 #include "sys/entry.h"
+#include "sys/open.h"
 #include "sys/statx.h"
 
 namespace plyfs {
@@ -77,6 +80,13 @@ Result<void> remove_object(const Grave& grave, bool is_directory) {
     return remove_object(grave.directory, grave.name, is_directory);
 }
 
+Result<void> refuse_unless_empty(int parent, const std::string& name) {
+    const UniqueFd directory = TRY(sys::open_directory_at(parent, TRY(Name::from(name))));
+    const auto counts = [](std::string_view) { return true; };
+    if (!TRY(sys::is_empty(directory.get(), counts))) return fail(ENOTEMPTY);
+    return {};
+}
+
 Result<void> run_alone(const Step& step) {
     if (const auto* move = std::get_if<Move>(&step)) {
         if (TRY(look(move->from, move->identity)) != Found::Same) return fail(ESTALE);
@@ -99,7 +109,10 @@ Result<void> run_alone(const Step& step) {
 
 Result<void> remove_without_record(const Plan& plan) {
     for (const Step& step : plan) {
-        if (!std::holds_alternative<Bury>(step)) return fail(EINVAL);
+        const auto* bury = std::get_if<Bury>(&step);
+        if (bury == nullptr) return fail(EINVAL);
+        if (!bury->is_directory || TRY(look(bury->place, bury->identity)) != Found::Same) continue;
+        TRY(refuse_unless_empty(bury->place.directory, bury->place.name));
     }
     for (auto step = plan.rbegin(); step != plan.rend(); ++step) TRY(run_alone(*step));
     return {};

@@ -41,6 +41,9 @@ Result<void> exhume(const Grave& grave, const Identity& identity, const Place& p
 Result<void> remove_object(const Place& place, bool is_directory);
 Result<void> remove_object(const Grave& grave, bool is_directory);
 
+// ENOTEMPTY: the directory of that name holds something.
+Result<void> refuse_unless_empty(int parent, const std::string& name);
+
 // The system call alone, for a plan of one step. ESTALE, ENOTEMPTY: as in execute().
 Result<void> run_alone(const Step& step);
 

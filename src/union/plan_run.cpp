@@ -5,8 +5,6 @@
 #include <set>
 #include <string_view>
 
-#include "sys/dirents.h"
-#include "sys/open.h"
 #include "sys/small_file.h"
 
 namespace plyfs {
@@ -105,26 +103,31 @@ Result<void> PlanRun::forward(std::size_t index) {
 
 Result<void> PlanRun::forward() {
     for (std::size_t index = 0; index < plan_.size(); ++index) TRY(forward(index));
-    return look_into_graves();
+    return look_into_directories();
 }
 
-Result<void> PlanRun::look_into_graves() {
+Result<void> PlanRun::look_into_directories() {
     for (std::size_t index = 0; index < plan_.size(); ++index) {
         const auto victim = victim_of(plan_[index]);
         const Grave& grave = graves_[index];
         if (!victim || !victim->is_directory) continue;
         if (TRY(look(grave, victim->identity)) != Found::Same) continue;
-        const UniqueFd directory =
-            TRY(sys::open_directory_at(grave.directory, TRY(Name::from(grave.name))));
-        const auto counts = [](std::string_view) { return true; };
-        if (!TRY(sys::is_empty(directory.get(), counts))) return fail(ENOTEMPTY);
+        TRY(refuse_unless_empty(grave.directory, grave.name));
         directory_graves_.push_back(&grave);
+    }
+    for (const InPlace& victim : in_place_) {
+        if (!victim.is_directory) continue;
+        TRY(refuse_unless_empty(victim.place->directory, victim.place->name));
     }
     return {};
 }
 
 Result<void> PlanRun::settle() {
-    for (const Grave* grave : directory_graves_) TRY(remove_object(*grave, true));
+    for (const Grave* grave : directory_graves_) {
+        const auto removed = remove_object(*grave, true);
+        // Any other error leaves an empty grave to be swept.
+        if (!removed && removed.error() == ENOTEMPTY) return removed;
+    }
     return remove_in_place();
 }
 

@@ -37,9 +37,9 @@ public:
     Result<void> synchronize() const;
 
     // The last part that can fail: removes the buried directories, then, in place, what could not
-    // be buried. An error at the first of them leaves back() everything; at a later one what was
-    // removed stays so: empty directories, or one of several objects on mounts of their own.
-    // ENOTEMPTY: something was put into one of the directories meanwhile.
+    // be buried. back() is still possible, except for what has been removed by then: empty
+    // directories where somebody put something into a later one since forward() looked
+    // (ENOTEMPTY), or all but the last of several objects that could not be buried.
     Result<void> settle();
 
     // Past the last point where anything could be undone. What is left is swept by recovery.
@@ -61,7 +61,7 @@ private:
     Result<void> forward(const Replace& replace, const Grave& grave);
     Result<void> exchange_and_bury(const Replace& replace, const Grave& grave);
     Result<void> forward(const Bury& bury, const Grave& grave);
-    Result<void> look_into_graves();
+    Result<void> look_into_directories();
     Result<void> remove_in_place();
     Result<void> bury_or_defer(const Place& place, const Grave& grave, const Identity& identity,
                                bool is_directory);

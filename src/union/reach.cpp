@@ -37,6 +37,11 @@ Result<UniqueFd> descend(int directory, std::span<const RouteStep> steps) {
 Result<DirectoryRef> Union::open_directory(const Node& node, BranchIndex branch) const {
     if (DirectoryRef cached = cache_.find(node.id, branch)) return cached;
     const SharedLock lock(moves_);
+    return open_directory_unmoved(node, branch);
+}
+
+Result<DirectoryRef> Union::open_directory_unmoved(const Node& node, BranchIndex branch) const {
+    if (DirectoryRef cached = cache_.find(node.id, branch)) return cached;
     const auto route = nodes_.route(node);
     if (!route) return fail(ENOENT);
     UniqueFd opened;
@@ -51,7 +56,10 @@ Result<DirectoryRef> Union::open_directory(const Node& node, BranchIndex branch)
             if (!start) ++depth;
         }
         const int from = start ? start->get() : branches_[branch]->root();
-        opened = TRY(descend(from, std::span(*route).first(depth)));
+        auto reached = descend(from, std::span(*route).first(depth));
+        // A symlink put in the way behind the mount is not followed: no directory is there.
+        if (!reached && reached.error() == ELOOP) return fail(ENOTDIR);
+        opened = TRY(std::move(reached));
     }
     const RealId real = TRY(sys::stat_descriptor(opened.get())).real;
     return cache_.insert(node.id, branch, std::move(opened), real);

@@ -172,6 +172,11 @@ public:
                           std::span<const std::byte> value, int flags, bool keep_set_id);
     Result<void> removexattr(const Request& request, NodeId node, const char* name);
 
+    // Calls `command(descriptor)` on the directory opened for reading: on the first branch, or, if
+    // it changes something, on all that the action policy (for chmod) chooses.
+    Result<void> directory_ioctl(NodeId node, bool changes,
+                                 const std::function<Result<void>(int)>& command);
+
     FileSystemSpace statfs();
 
 private:
@@ -211,8 +216,11 @@ private:
     Result<Entry> entry(const NodeRef& node, const Hits& hits);
 
     // ---- reaching (reach.cpp) ----
-    // The directory of `node` on `branch`. ENOENT: it is not there. Takes moves_.
+    // The directory of `node` on `branch`. ENOENT, ENOTDIR: it is not there. Takes moves_.
     Result<DirectoryRef> open_directory(const Node& node, BranchIndex branch) const;
+    // The same with moves_ held by the caller.
+    Result<DirectoryRef> open_directory_unmoved(const Node& node, BranchIndex branch) const
+        REQUIRES_SHARED(moves_);
     // The object itself, on the branch that was chosen for it, verified to be the one that the
     // node is: O_PATH or opened. Needs the lock of `node`, at least shared. ESTALE: it is gone.
     Result<UniqueFd> open_object(const Node& node, int flags) const;
@@ -230,7 +238,7 @@ private:
     // owner, mode, times and extended attributes of the one seen. Takes moves_.
     Result<DirectoryRef> ensure_directory(const NodeRef& node, BranchIndex branch);
     Result<DirectoryRef> clone_directory(const NodeRef& node, const RouteStep& step, int branch_parent,
-                                         BranchIndex branch);
+                                         BranchIndex branch) REQUIRES_SHARED(moves_);
     // Makes an object by `make(directory, name)` on the branches that the policy chooses and
     // hands it out. Needs the lock of `parent`, alone.
     using Make = std::function<Result<void>(int directory)>;

@@ -65,4 +65,21 @@ Result<void> Union::removexattr(const Request& request, NodeId id, const char* n
     return {};
 }
 
+Result<void> Union::directory_ioctl(NodeId id, bool changes,
+                                    const std::function<Result<void>(int)>& command) {
+    const NodeRef node = TRY(directory(id));
+    const SharedLock lock(node->mutex);
+    std::vector<UniqueFd> copies;
+    if (changes) {
+        copies = TRY(open_copies(*node, config::Function::Chmod));
+    } else {
+        copies.push_back(TRY(open_shown(*node)));
+    }
+    for (const UniqueFd& copy : copies) {
+        const UniqueFd readable = TRY(sys::reopen(copy.get(), O_RDONLY | O_DIRECTORY));
+        TRY(command(readable.get()));
+    }
+    return {};
+}
+
 }  // namespace plyfs

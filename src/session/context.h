@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the operations work on: one per mount, handed to libfuse as its user data. Lives as long as
+// the session; everything in it is thread-safe or constant while requests are served.
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "config/options.h"
+#include "passthrough/open_files.h"
+#include "session/branch_locks.h"
+#include "union/union.h"
+
+namespace plyfs::session {
+
+struct Context {
+    Union& united;
+    passthrough::OpenFiles& open_files;
+    BranchLocks& locks;
+    const config::Options& options;
+    // Random per mount: a node id means another node after the next mount (file handles of
+    // open_by_handle_at and NFS carry both).
+    std::uint64_t generation = 0;
+    double entry_timeout = 0;  // seconds, as libfuse takes them
+    double negative_timeout = 0;
+    double attribute_timeout = 0;
+    // The kernel takes backings: set once, while INIT is answered.
+    bool passthrough = false;
+};
+
+inline Context& context_of(fuse_req_t request) {
+    return *static_cast<Context*>(fuse_req_userdata(request));
+}
+
+// What the kernel says in a request and libfuse does not hand on.
+struct RequestExtras {
+    // With CREATE, MKDIR, MKNOD, SYMLINK and TMPFILE in a setgid directory: its group, if the
+    // caller is a member by a supplementary group (FUSE_EXT_GROUPS).
+    std::optional<gid_t> supplementary_group;
+    // With OPEN and O_TRUNC: the caller may not keep SUID and SGID (FUSE_OPEN_KILL_SUIDGID).
+    bool kill_set_id = false;
+};
+
+// Of the request that this thread is serving.
+const RequestExtras& current_extras() noexcept;
+
+}  // namespace plyfs::session

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/features.h"
+
+#include <fmt/core.h>
+#include <sys/utsname.h>
+
+#include "session/context.h"
+
+namespace plyfs::session {
+namespace {
+
+// FUSE_CREATE_SUPP_GROUP of <linux/fuse.h>: creations in setgid directories say which
+// supplementary group they may be made with.
+constexpr std::uint64_t kCreateSupplementaryGroup = std::uint64_t{1} << 34;
+
+// A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
+// the kernel allows two levels. One keeps plyfs usable as a layer.
+constexpr std::uint32_t kDefaultStackDepth = 1;
+
+}  // namespace
+
+void negotiate(void* user_data, fuse_conn_info* connection) {
+    Context& context = *static_cast<Context*>(user_data);
+    const config::Options& options = context.options;
+    const auto want = [&](std::uint64_t flag, bool wanted = true) {
+        if (!wanted) {
+            fuse_unset_feature_flag(connection, flag);
+            return false;
+        }
+        return fuse_set_feature_flag(connection, flag);
+    };
+    want(FUSE_CAP_PARALLEL_DIROPS);
+    want(FUSE_CAP_ATOMIC_O_TRUNC);
+    want(FUSE_CAP_HANDLE_KILLPRIV_V2);
+    want(FUSE_CAP_CACHE_SYMLINKS, options.cache.symlinks);
+    want(FUSE_CAP_READDIRPLUS);
+    want(FUSE_CAP_READDIRPLUS_AUTO);
+    want(FUSE_CAP_EXPIRE_ONLY);
+    // The umask counts only where the parent has no default ACL: the branch's file system knows.
+    want(FUSE_CAP_DONT_MASK);
+    want(FUSE_CAP_POSIX_ACL, options.posix_acl && options.xattrs);
+    // Passing through and delaying writes exclude each other in the kernel.
+    want(FUSE_CAP_WRITEBACK_CACHE, false);
+    if (options.passthrough.mode == config::PassthroughMode::On) {
+        context.passthrough = want(FUSE_CAP_PASSTHROUGH);
+        connection->max_backing_stack_depth = options.passthrough.max_stack_depth != 0
+                                                  ? options.passthrough.max_stack_depth
+                                                  : kDefaultStackDepth;
+    } else {
+        want(FUSE_CAP_PASSTHROUGH, false);
+    }
+    if (options.limits.max_background != 0) {
+        connection->max_background = options.limits.max_background;
+        connection->congestion_threshold = options.limits.max_background / 4 * 3;
+    }
+    if (options.limits.readahead != 0) {
+        connection->max_readahead = static_cast<unsigned>(options.limits.readahead);
+    }
+    connection->time_gran = 1;  // nanoseconds
+}
+
+std::uint64_t further_init_flags() noexcept { return kCreateSupplementaryGroup; }
+
+std::string describe_features() {
+    utsname kernel{};
+    ::uname(&kernel);
+    return fmt::format("libfuse {}, kernel {}", fuse_pkgversion(), kernel.release);
+}
+
+}  // namespace plyfs::session

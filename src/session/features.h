@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What plyfs asks of the kernel when INIT is answered, and what it got.
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include <cstdint>
+#include <string>
+
+namespace plyfs::session {
+
+// The operation `init`: chooses among what the kernel offers.
+void negotiate(void* context, fuse_conn_info* connection);
+
+// Flags of FUSE_INIT that libfuse has no names for, as in the kernel's protocol: added to what it
+// answers where the kernel offers them.
+std::uint64_t further_init_flags() noexcept;
+
+// One line on this build's libfuse and the running kernel's FUSE, for `plyfs --version`.
+std::string describe_features();
+
+}  // namespace plyfs::session

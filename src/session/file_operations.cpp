@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/file_operations.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <vector>
+
+#include "session/reply.h"
+#include "sys/data.h"
+#include "sys/open.h"
+
+namespace plyfs::session {
+namespace {
+
+bool for_writing(const FileHandle& file) { return (file.flags & O_ACCMODE) != O_RDONLY; }
+
+// Decides how the data of `opened` goes and says so in `info`.
+Result<void> attach(Context& context, const OpenedFile& opened, fuse_file_info& info) {
+    const FileHandle& file = *opened.file;
+    const bool wanted = context.passthrough && context.united.branches()[file.branch]->writable();
+    const auto attachment =
+        TRY(context.open_files.attach(file.node->id, file.real, file.descriptor.get(),
+                                      for_writing(file), wanted));
+    info.fh = opened.handle;
+    if (attachment.mode == passthrough::IoMode::Passthrough) {
+        info.backing_id = attachment.backing_id;
+    }
+    // Nothing is done at close(2) that its answer could tell of; under `locks: branch` FLUSH is
+    // what drops the owner's POSIX locks.
+    info.noflush = context.options.locks == config::LockScope::Local;
+    return {};
+}
+
+void undo_open(Context& context, const OpenedFile& opened) {
+    context.open_files.detach(opened.file->node->id, for_writing(*opened.file));
+    context.united.release(opened.handle);
+}
+
+void reply_created(fuse_req_t request, Context& context, Result<CreatedFile> created,
+                   fuse_file_info* info) {
+    if (!created) return reply_error(request, created.error());
+    const auto attached = attach(context, created->opened, *info);
+    if (!attached) {
+        context.united.release(created->opened.handle);
+        context.united.forget(created->entry.node, 1);
+        return reply_error(request, attached.error());
+    }
+    const fuse_entry_param entry = to_entry(context, created->entry);
+    if (fuse_reply_create(request, &entry, info) == 0) return;
+    undo_open(context, created->opened);
+    context.united.forget(created->entry.node, 1);
+}
+
+// The open file of `info`, or null after EBADF was answered.
+std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
+                                          const fuse_file_info* info) {
+    auto file = context.united.file(info->fh);
+    if (!file) fuse_reply_err(request, EBADF);
+    return file;
+}
+
+}  // namespace
+
+void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto opened =
+            context.united.open(Asked(request), node, info->flags, current_extras().kill_set_id);
+        if (!opened) return reply_error(request, opened.error());
+        const auto attached = attach(context, *opened, *info);
+        if (!attached) {
+            context.united.release(opened->handle);
+            return reply_error(request, attached.error());
+        }
+        if (fuse_reply_open(request, info) != 0) undo_open(context, *opened);
+    });
+}
+
+void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,
+            fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        with_name(request, name, [&](Name valid) {
+            reply_created(request, context,
+                          context.united.create(Asked(request), parent, valid, mode, info->flags),
+                          info);
+        });
+    });
+}
+
+void tmpfile(fuse_req_t request, fuse_ino_t parent, mode_t mode, fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        reply_created(request, context,
+                      context.united.tmpfile(Asked(request), parent, mode, info->flags), info);
+    });
+}
+
+void release(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        if (const auto file = context.united.file(info->fh)) undo_open(context, {info->fh, file});
+        fuse_reply_err(request, 0);
+    });
+}
+
+void read(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t offset,
+          fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto file = file_of(request, context, info);
+        if (!file) return;
+        std::vector<std::byte> bytes(size);
+        const auto filled = sys::read_at(file->descriptor.get(), bytes, offset);
+        if (!filled) return reply_error(request, filled.error());
+        fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *filled);
+    });
+}
+
+void write(fuse_req_t request, fuse_ino_t /*node*/, const char* bytes, std::size_t size,
+           off_t offset, fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto file = file_of(request, context, info);
+        if (!file) return;
+        const auto written = sys::write_at(file->descriptor.get(),
+                                           std::as_bytes(std::span(bytes, size)), offset);
+        if (!written) return reply_error(request, written.error());
+        fuse_reply_write(request, *written);
+    });
+}
+
+void fsync(fuse_req_t request, fuse_ino_t /*node*/, int data_only, fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto file = file_of(request, context, info);
+        if (!file) return;
+        reply_status(request, sys::synchronize(file->descriptor.get(), data_only != 0));
+    });
+}
+
+void fallocate(fuse_req_t request, fuse_ino_t /*node*/, int mode, off_t offset, off_t length,
+               fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto file = file_of(request, context, info);
+        if (!file) return;
+        reply_status(request, sys::allocate(file->descriptor.get(), mode, offset, length));
+    });
+}
+
+void copy_file_range(fuse_req_t request, fuse_ino_t /*node*/, off_t offset, fuse_file_info* info,
+                     fuse_ino_t /*target_node*/, off_t target_offset, fuse_file_info* target_info,
+                     std::size_t length, int /*flags*/) {
+    serve(request, [&](Context& context) {
+        const auto source = file_of(request, context, info);
+        if (!source) return;
+        const auto target = file_of(request, context, target_info);
+        if (!target) return;
+        const auto copied = sys::copy_range(source->descriptor.get(), offset,
+                                            target->descriptor.get(), target_offset, length);
+        if (!copied) return reply_error(request, copied.error());
+        fuse_reply_write(request, *copied);
+    });
+}
+
+void lseek(fuse_req_t request, fuse_ino_t /*node*/, off_t offset, int whence,
+           fuse_file_info* info) {
+    serve(request, [&](Context& context) {
+        const auto file = file_of(request, context, info);
+        if (!file) return;
+        const auto position = sys::seek(file->descriptor.get(), offset, whence);
+        if (!position) return reply_error(request, position.error());
+        fuse_reply_lseek(request, *position);
+    });
+}
+
+namespace {
+
+// The inode flags of ioctl_iflags(2) go to the branch's file; the kernel has checked who may.
+Result<void> inode_flags_ioctl(int descriptor, unsigned command, std::span<const std::byte> in,
+                               std::span<std::byte> out) {
+    switch (command) {
+        case FS_IOC_GETFLAGS: {
+            const std::uint32_t flags = TRY(sys::inode_flags(descriptor));
+            if (out.size() < sizeof flags) return fail(EINVAL);
+            std::memcpy(out.data(), &flags, sizeof flags);
+            return {};
+        }
+        case FS_IOC_SETFLAGS: {
+            std::uint32_t flags = 0;
+            if (in.size() < sizeof flags) return fail(EINVAL);
+            std::memcpy(&flags, in.data(), sizeof flags);
+            return sys::set_inode_flags(descriptor, flags);
+        }
+        case FS_IOC_FSGETXATTR: return sys::extended_flags(descriptor, out);
+        case FS_IOC_FSSETXATTR: return sys::set_extended_flags(descriptor, in);
+        default: return fail(ENOTTY);
+    }
+}
+
+}  // namespace
+
+void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argument*/,
+           fuse_file_info* info, unsigned flags, const void* in, std::size_t in_size,
+           std::size_t out_size) {
+    serve(request, [&](Context& context) {
+        const auto known = {static_cast<unsigned>(FS_IOC_GETFLAGS),
+                            static_cast<unsigned>(FS_IOC_SETFLAGS),
+                            static_cast<unsigned>(FS_IOC_FSGETXATTR),
+                            static_cast<unsigned>(FS_IOC_FSSETXATTR)};
+        if (std::ranges::find(known, command) == known.end()) {
+            return reply_error(request, Errno(ENOTTY));
+        }
+        std::array<std::byte, 64> out{};
+        const auto answer = [&]() -> Result<void> {
+            if (out_size > out.size()) return fail(EINVAL);
+            const std::span input(static_cast<const std::byte*>(in), in_size);
+            const std::span output(out.data(), out_size);
+            if ((flags & FUSE_IOCTL_DIR) != 0) {
+                const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
+                return context.united.directory_ioctl(node, changes, [&](int descriptor) {
+                    return inode_flags_ioctl(descriptor, command, input, output);
+                });
+            }
+            const auto file = context.united.file(info->fh);
+            if (!file) return fail(EBADF);
+            return inode_flags_ioctl(file->descriptor.get(), command, input, output);
+        }();
+        if (!answer) return reply_error(request, answer.error());
+        fuse_reply_ioctl(request, 0, out.data(), out_size);
+    });
+}
+
+}  // namespace plyfs::session

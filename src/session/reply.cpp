@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/reply.h"
+
+#include <sys/stat.h>
+
+namespace plyfs::session {
+namespace {
+
+timespec to_timespec(const Timestamp& time) {
+    return {time.seconds, static_cast<long>(time.nanoseconds)};
+}
+
+sys::Caller caller_of(fuse_req_t request) {
+    const fuse_ctx* const context = fuse_req_ctx(request);
+    return {context->uid, context->gid, context->umask, current_extras().supplementary_group};
+}
+
+}  // namespace
+
+struct stat to_stat(const Attributes& attributes) {
+    struct stat result {};
+    result.st_ino = attributes.inode;
+    result.st_mode = attributes.mode;
+    result.st_nlink = attributes.links;
+    result.st_uid = attributes.uid;
+    result.st_gid = attributes.gid;
+    result.st_rdev = attributes.device_number;
+    result.st_size = static_cast<off_t>(attributes.size);
+    result.st_blocks = static_cast<blkcnt_t>(attributes.blocks);
+    result.st_blksize = static_cast<blksize_t>(attributes.block_size);
+    result.st_atim = to_timespec(attributes.access_time);
+    result.st_mtim = to_timespec(attributes.modification_time);
+    result.st_ctim = to_timespec(attributes.change_time);
+    return result;
+}
+
+double attribute_timeout(const Context& context, NodeId node) {
+    return context.open_files.written_unseen(node) ? 0 : context.attribute_timeout;
+}
+
+fuse_entry_param to_entry(const Context& context, const Entry& entry) {
+    fuse_entry_param result{};
+    result.ino = entry.node;
+    result.generation = context.generation;
+    result.attr = to_stat(entry.attributes);
+    result.attr_timeout = attribute_timeout(context, entry.node);
+    result.entry_timeout = context.entry_timeout;
+    return result;
+}
+
+void reply_entry(fuse_req_t request, const Result<Entry>& entry) {
+    if (!entry) return reply_error(request, entry.error());
+    Context& context = context_of(request);
+    const fuse_entry_param parameter = to_entry(context, *entry);
+    if (fuse_reply_entry(request, &parameter) != 0) context.united.forget(entry->node, 1);
+}
+
+void reply_status(fuse_req_t request, const Result<void>& result) {
+    fuse_reply_err(request, result ? 0 : result.error().code());
+}
+
+void reply_error(fuse_req_t request, Errno error) { fuse_reply_err(request, error.code()); }
+
+Asked::Asked(fuse_req_t request) : request_{caller_of(request), journal_} {}
+
+}  // namespace plyfs::session

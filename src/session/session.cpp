@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/session.h"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <fuse_lowlevel.h>
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <spawn.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <fstream>
+#include <memory>
+#include <set>
+
+#include "session/backing_registrar.h"
+#include "session/context.h"
+#include "session/device_loop.h"
+#include "session/mount_arguments.h"
+#include "session/operations.h"
+#include "union/recovery.h"
+
+namespace plyfs::session {
+namespace {
+
+// How long a detached mount may go on being used after SIGTERM before it is cut off, and how long
+// what is cut off may take to end.
+constexpr int kGraceMilliseconds = 5000;
+
+struct SessionDeleter {
+    void operator()(fuse_session* session) const noexcept { fuse_session_destroy(session); }
+};
+using SessionPointer = std::unique_ptr<fuse_session, SessionDeleter>;
+
+std::unexpected<SessionError> refuse(std::string text) {
+    return std::unexpected(SessionError{std::move(text)});
+}
+
+std::size_t default_open_directories() {
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;  // descriptors are what a union needs most
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    return std::clamp<std::size_t>(limit.rlim_max / 8, 64, 4096);
+}
+
+std::expected<BranchSet, SessionError> open_branches(const config::Options& options) {
+    const auto mount = make_mount_id();
+    if (!mount) return refuse(fmt::format("no random numbers: {}", mount.error().message()));
+    BranchSet branches;
+    for (const config::BranchOptions& branch : options.branches) {
+        auto opened = Branch::open(branch, options.min_free_space, *mount);
+        if (!opened) {
+            return refuse(fmt::format("branch {}: {}", branch.path, opened.error().message()));
+        }
+        if ((*opened)->mode() == BranchMode::ReadOnly && !(*opened)->guarded()) {
+            spdlog::warn(
+                "branch {}: no right to clone its mount; it is kept read-only by plyfs alone",
+                branch.path);
+        }
+        branches.push_back(*std::move(opened));
+    }
+    return branches;
+}
+
+void recover_branches(const BranchSet& branches) {
+    std::vector<PlanBranch> plan_branches;
+    for (const auto& branch : branches) {
+        plan_branches.push_back({branch->root(), branch->writable() ? &branch->work() : nullptr});
+    }
+    const RecoveryReport report = recover(plan_branches);
+    for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
+    if (report.completed + report.undone + report.damaged + report.left > 0) {
+        spdlog::info(
+            "recovered after a crash: {} operations completed, {} undone, {} left, {} damaged",
+            report.completed, report.undone, report.left, report.damaged);
+    }
+}
+
+// The connection in /sys/fs/fuse/connections: its number is the mount's device number.
+void abort_connection(unsigned connection) {
+    std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", connection));
+    abort << "1\n";
+}
+
+void detach(const std::string& mountpoint) {
+    if (::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return;
+    // Not root: the setuid helper may.
+    const char* arguments[] = {"fusermount3", "-u", "-z", "-q", "--", mountpoint.c_str(), nullptr};
+    pid_t child = 0;
+    if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr,
+                       const_cast<char* const*>(arguments), environ) == 0) {
+        ::waitpid(child, nullptr, 0);
+    }
+}
+
+// Waits until the serving threads have ended, or unmounts when a signal asks for it.
+void wait_until_unmounted(const std::string& mountpoint, unsigned connection, int signals,
+                          int ended) {
+    bool asked = false;
+    for (;;) {
+        std::array<pollfd, 2> waiting{{{signals, POLLIN, 0}, {ended, POLLIN, 0}}};
+        const int ready = ::poll(waiting.data(), waiting.size(), asked ? kGraceMilliseconds : -1);
+        if (ready < 0 && errno == EINTR) continue;
+        if ((waiting[1].revents & POLLIN) != 0) return;
+        if (ready > 0) {
+            signalfd_siginfo signal{};
+            if (::read(signals, &signal, sizeof signal) != sizeof signal) continue;
+            if (signal.ssi_signo == SIGHUP) continue;  // nothing to read anew yet
+            spdlog::info("signal {}: unmounting {}", signal.ssi_signo, mountpoint);
+            if (!asked) {
+                asked = true;
+                detach(mountpoint);
+                continue;
+            }
+        }
+        spdlog::warn("{} is still in use: its open files are cut off", mountpoint);
+        abort_connection(connection);
+    }
+}
+
+std::uint64_t random_generation() {
+    std::uint64_t generation = 0;
+    while (::getrandom(&generation, sizeof generation, 0) != sizeof generation) {
+    }
+    return generation;
+}
+
+double seconds(std::chrono::nanoseconds duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+std::size_t thread_count(const config::Options& options) {
+    if (options.limits.threads != 0) return options.limits.threads;
+    // More than there are processors: a branch on a slow disk must not hold up the others.
+    return std::clamp<std::size_t>(std::size_t{4} * std::thread::hardware_concurrency(), 8, 32);
+}
+
+}  // namespace
+
+std::expected<void, SessionError> mount_and_serve(const config::Options& options,
+                                                  const std::function<void()>& ready) {
+    UnionOptions union_options;
+    union_options.policies = options.policies;
+    union_options.xattrs = options.xattrs;
+    union_options.open_directories = default_open_directories();
+    if (options.limits.open_directories != 0) {
+        union_options.open_directories = options.limits.open_directories;
+    }
+    union_options.warn = [](std::string_view text) { spdlog::warn("{}", text); };
+
+    auto branches = open_branches(options);
+    if (!branches) return std::unexpected(branches.error());
+    if (!options.read_only) recover_branches(*branches);
+    Union united(*std::move(branches), std::move(union_options));
+
+    BackingRegistrar registrar;
+    passthrough::OpenFiles open_files(registrar, [](Errno error) { report_refusal(error); });
+    BranchLocks locks;
+    Context context{united, open_files, locks, options};
+    context.generation = random_generation();
+    context.entry_timeout = seconds(options.cache.entry);
+    context.negative_timeout = seconds(options.cache.negative_entry);
+    context.attribute_timeout = seconds(options.cache.attributes);
+
+    MountArguments arguments(options);
+    const fuse_lowlevel_ops table = operations(options);
+    const SessionPointer session(
+        fuse_session_new(arguments.get(), &table, sizeof table, &context));
+    if (!session) return refuse("libfuse refused the mount options (see above)");
+
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&blocked, signal);
+    ::sigprocmask(SIG_BLOCK, &blocked, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    const UniqueFd signals(::signalfd(-1, &blocked, SFD_CLOEXEC));
+    const UniqueFd ended(::eventfd(0, EFD_CLOEXEC));
+
+    if (fuse_session_mount(session.get(), options.mountpoint.c_str()) != 0) {
+        return refuse(fmt::format("{}: could not be mounted (see above)", options.mountpoint));
+    }
+    registrar.set_device(fuse_session_fd(session.get()));
+    const auto answered = answer_init(session.get());
+    if (!answered) {
+        fuse_session_unmount(session.get());
+        return refuse(fmt::format("{}: the kernel did not begin: {}", options.mountpoint,
+                                  answered.error().message()));
+    }
+    if (options.passthrough.mode == config::PassthroughMode::On && !context.passthrough) {
+        spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
+    }
+    {
+        const DeviceLoop loop(session.get(), thread_count(options), options.debug, [&] {
+            const std::uint64_t one = 1;
+            if (::write(ended.get(), &one, sizeof one) != sizeof one) std::abort();
+        });
+        struct stat mounted {};
+        // Served by the loop: the mount answers. Also tells its connection.
+        if (::stat(options.mountpoint.c_str(), &mounted) != 0) {
+            spdlog::error("{}: does not answer", options.mountpoint);
+        }
+        ready();
+        wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(),
+                             ended.get());
+    }
+    fuse_session_unmount(session.get());
+    for (const auto& branch : united.branches()) {
+        if (branch->writable()) (void)branch->work().remove_if_empty();
+    }
+    return {};
+}
+
+}  // namespace plyfs::session
