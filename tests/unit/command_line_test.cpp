@@ -13,15 +13,16 @@ using plyfs::config::test::Scratch;
 
 namespace {
 
-std::expected<Command, Failure> parse(std::vector<std::string> words) {
+std::expected<Command, Failure> parse(const std::vector<std::string>& words) {
     std::vector<const char*> argv;
+    argv.reserve(words.size());
     for (const std::string& word : words) argv.push_back(word.c_str());
     return parse_command_line(static_cast<int>(argv.size()), argv.data());
 }
 
 template <typename Wanted>
-Wanted parse_as(std::vector<std::string> words) {
-    auto command = parse(std::move(words));
+Wanted parse_as(const std::vector<std::string>& words) {
+    auto command = parse(words);
     if (!command) FAIL(command.error().text);
     REQUIRE(std::holds_alternative<Wanted>(*command));
     return std::get<Wanted>(*std::move(command));

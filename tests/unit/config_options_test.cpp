@@ -35,7 +35,7 @@ Options options_of(std::string_view text) {
 }  // namespace
 
 TEST_CASE("option lists are split at commas", "[config]") {
-    const auto options = split_options("a,b=1,,c=x\\,y\\\\z=\\:,d_e=,\\,");
+    const auto options = split_options(R"(a,b=1,,c=x\,y\\z=\:,d_e=,\,)");
     REQUIRE(options.size() == 5);
     CHECK(options[0].key == "a");
     CHECK_FALSE(options[0].value);
@@ -65,7 +65,7 @@ TEST_CASE("mount options set what they name", "[config]") {
     CHECK(options.locks == LockScope::Branch);
     CHECK_FALSE(options.posix_acl);
     CHECK_FALSE(options.xattrs);
-    CHECK(options.limits == LimitOptions{8, 100, 64, 128 * 1024});
+    CHECK(options.limits == LimitOptions{8, 100, 64, std::uint64_t{128} << 10});
     CHECK(options.logging == LoggingOptions{LogLevel::Debug, "/base/x.log"});
     CHECK(options.fsname == "pool,1");
     CHECK(options.subtype == "pool");

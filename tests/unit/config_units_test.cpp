@@ -26,7 +26,7 @@ TEST_CASE("sizes are read in powers of 1024", "[config]") {
 }
 
 TEST_CASE("a number without unit can count something else than bytes", "[config]") {
-    CHECK(*parse_size("128", 1024) == 128 * 1024);
+    CHECK(*parse_size("128", 1024) == std::uint64_t{128} << 10);
     CHECK(*parse_size("128B", 1024) == 128);
 }
 
