@@ -46,7 +46,8 @@ Result<Attachment> OpenFiles::attach(std::uint64_t node, const RealId& real, int
     ++now.opens;
     if (writable) ++now.writers;
     ++(now.state.mode == IoMode::Passthrough ? passthrough_opens_ : cached_opens_);
-    return Attachment{now.state.mode, now.backing_id};
+    const bool passes = now.state.mode == IoMode::Passthrough;
+    return Attachment{now.state.mode, now.backing_id, passes && writable && now.writers == 1};
 }
 
 void OpenFiles::detach(std::uint64_t node, bool writable) {

@@ -35,6 +35,9 @@ public:
 struct Attachment {
     IoMode mode = IoMode::Cached;
     BackingId backing_id = 0;
+    // From now on the file may be written where the kernel does not see it (through a mapping of
+    // the backing): attributes that it was told before are not to be believed any more.
+    bool first_unseen_writer = false;
 };
 
 struct OpenFilesCounts {

@@ -22,6 +22,7 @@ struct Context {
     passthrough::OpenFiles& open_files;
     BranchLocks& locks;
     const config::Options& options;
+    fuse_session* session = nullptr;
     // Random per mount: a node id means another node after the next mount (file handles of
     // open_by_handle_at and NFS carry both).
     std::uint64_t generation = 0;

@@ -18,14 +18,25 @@ namespace {
 
 bool for_writing(const FileHandle& file) { return (file.flags & O_ACCMODE) != O_RDONLY; }
 
-// Decides how the data of `opened` goes and says so in `info`.
-Result<void> attach(Context& context, const OpenedFile& opened, fuse_file_info& info) {
+// What the kernel was told of the file's size and times before it was opened for writing.
+void invalidate_attributes(const Context& context, NodeId node) {
+    if (context.attribute_timeout <= 0) return;
+    // A negative offset: attributes only, no pages (FUSE_NOTIFY_INVAL_INODE).
+    fuse_lowlevel_notify_inval_inode(context.session, node, -1, 0);
+}
+
+// Decides how the data of `opened` goes and says so in `info`. `known`: the kernel knows the file
+// from before.
+Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
     const FileHandle& file = *opened.file;
     const bool wanted = context.passthrough && context.united.branches()[file.branch]->writable();
     const auto attachment =
         TRY(context.open_files.attach(file.node->id, file.real, file.descriptor.get(),
                                       for_writing(file), wanted));
     info.fh = opened.handle;
+    if (known && attachment.first_unseen_writer) {
+        invalidate_attributes(context, file.node->id);
+    }
     if (attachment.mode == passthrough::IoMode::Passthrough) {
         info.backing_id = attachment.backing_id;
     }
@@ -43,7 +54,7 @@ void undo_open(Context& context, const OpenedFile& opened) {
 void reply_created(fuse_req_t request, Context& context, Result<CreatedFile> created,
                    fuse_file_info* info) {
     if (!created) return reply_error(request, created.error());
-    const auto attached = attach(context, created->opened, *info);
+    const auto attached = attach(context, created->opened, false, *info);
     if (!attached) {
         context.united.release(created->opened.handle);
         context.united.forget(created->entry.node, 1);
@@ -70,7 +81,7 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
         const auto opened =
             context.united.open(Asked(request), node, info->flags, current_extras().kill_set_id);
         if (!opened) return reply_error(request, opened.error());
-        const auto attached = attach(context, *opened, *info);
+        const auto attached = attach(context, *opened, true, *info);
         if (!attached) {
             context.united.release(opened->handle);
             return reply_error(request, attached.error());

@@ -142,7 +142,7 @@ double seconds(std::chrono::nanoseconds duration) {
 std::size_t thread_count(const config::Options& options) {
     if (options.limits.threads != 0) return options.limits.threads;
     // More than there are processors: a branch on a slow disk must not hold up the others.
-    return std::clamp<std::size_t>(std::size_t{4} * std::thread::hardware_concurrency(), 8, 32);
+    return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
 }
 
 }  // namespace
@@ -177,6 +177,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     const SessionPointer session(
         fuse_session_new(arguments.get(), &table, sizeof table, &context));
     if (!session) return refuse("libfuse refused the mount options (see above)");
+    context.session = session.get();
 
     sigset_t blocked;
     sigemptyset(&blocked);
