@@ -47,20 +47,21 @@ config::Function function_of(const AttributeChange& change) {
 
 Result<Attributes> Union::directory_attributes(const Node& node) const {
     boost::container::small_vector<Attributes, 4> found;
-    boost::container::small_vector<int, 4> descriptors;
-    boost::container::small_vector<DirectoryRef, 4> opened;
+    Errno failure(ESTALE);
     for (const BranchIndex branch : nodes_.stack(node)) {
-        auto directory = open_directory(node, branch);
-        if (!directory) continue;
-        const auto attributes = sys::stat_descriptor((*directory)->get());
-        if (!attributes) continue;
+        const auto directory = open_directory(node, branch);
+        auto attributes =
+            directory ? sys::stat_descriptor((*directory)->get()) : fail(directory.error());
+        if (!attributes) {
+            if (!is_absent(attributes.error())) failure = attributes.error();
+            continue;
+        }
+        attributes->inode = TRY(inode_of(*attributes, (*directory)->get()));
         found.push_back(*attributes);
-        descriptors.push_back((*directory)->get());
-        opened.push_back(*std::move(directory));
     }
-    if (!found.empty()) return merge({found.data(), found.size()}, {descriptors.data(), descriptors.size()});
+    if (!found.empty()) return merge({found.data(), found.size()});
     const Location location = nodes_.location(node);
-    if (!location.held) return fail(ESTALE);
+    if (!location.held) return fail(failure);
     Attributes attributes = TRY(sys::stat_descriptor(location.held->get()));
     attributes.inode = TRY(inode_of(attributes, location.held->get()));
     return attributes;
@@ -73,9 +74,11 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
         attributes.inode = TRY(inode_of(attributes, location.held->get()));
         return attributes;
     }
+    Errno failure(ESTALE);
     for (const NodeName& place : location.names) {
         const auto name = Name::from(place.name);
         const auto directory = open_directory(*place.parent, location.stack.front());
+        if (!directory && !is_absent(directory.error())) failure = directory.error();
         if (!name || !directory) continue;
         auto attributes = sys::stat_at((*directory)->get(), *name);
         if (!attributes) {
@@ -83,10 +86,11 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
             return attributes;
         }
         if (attributes->real != location.real) continue;
-        attributes->inode = TRY(inode_of(*attributes, (*directory)->get()));
+        attributes->inode =
+            TRY(inode_of(*attributes, *name, (*directory)->get(), location.stack.front()));
         return attributes;
     }
-    return fail(ESTALE);
+    return fail(failure);
 }
 
 Result<Attributes> Union::getattr(NodeId id, HandleId handle) {

@@ -21,7 +21,8 @@ bool another_may_do(Errno error) {
 
 }  // namespace
 
-BranchFacts Union::facts(BranchIndex index, bool exists, Timestamp modification_time) const {
+std::optional<BranchFacts> Union::facts(BranchIndex index, bool exists,
+                                        Timestamp modification_time) const {
     const Branch& branch = *branches_[index];
     BranchFacts facts;
     facts.branch = index;
@@ -29,11 +30,21 @@ BranchFacts Union::facts(BranchIndex index, bool exists, Timestamp modification_
     facts.exists = exists;
     facts.min_free_space = branch.min_free_space();
     facts.modification_time = modification_time;
-    if (const auto space = branch.space().get()) {
-        facts.file_system_read_only = space->read_only;
-        facts.available = space->available();
-    }
+    const auto space = branch.space().get();
+    if (!space) return std::nullopt;
+    facts.file_system_read_only = space->read_only;
+    facts.available = space->available();
     return facts;
+}
+
+std::vector<BranchFacts> Union::facts(const Hits& hits) const {
+    std::vector<BranchFacts> known;
+    for (const Hit& hit : hits) {
+        const auto one = facts(hit.branch, true, hit.attributes.modification_time);
+        if (one) known.push_back(*one);
+    }
+    std::ranges::sort(known, {}, &BranchFacts::branch);
+    return known;
 }
 
 Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function function) const {
@@ -44,13 +55,17 @@ Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function 
     std::vector<BranchFacts> candidates;
     candidates.reserve(branches_.size());
     for (BranchIndex branch = 0; branch < branches_.size(); ++branch) {
-        const bool exists = std::ranges::binary_search(stack, branch);
+        bool exists = std::ranges::binary_search(stack, branch);
         Timestamp modification_time;
         if (exists && policy == config::Policy::Newest) {
-            const DirectoryRef directory = TRY(open_directory(parent, branch));
-            modification_time = TRY(sys::stat_descriptor(directory->get())).modification_time;
+            const auto directory = open_directory(parent, branch);
+            const auto attributes =
+                directory ? sys::stat_descriptor((*directory)->get()) : fail(directory.error());
+            exists = attributes.has_value();
+            if (attributes) modification_time = attributes->modification_time;
         }
-        candidates.push_back(facts(branch, exists, modification_time));
+        const auto known = facts(branch, exists, modification_time);
+        if (known) candidates.push_back(*known);
     }
     return choose_create(policy, function, candidates, thread_random_source());
 }
@@ -65,21 +80,36 @@ Result<void> Union::check_absent(const Node& parent, Name name) const {
 template <typename MakeOn>
 auto Union::make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
     -> decltype(make_on(BranchIndex{}, 0)) {
-    Errno failure(ENOSPC);
+    std::optional<Errno> failure;
     for (const std::size_t candidate : candidates) {
         const auto branch = static_cast<BranchIndex>(candidate);
-        const auto directory = ensure_directory(parent, branch);
+        auto directory = ensure_directory(parent, branch);
         if (directory) {
             auto made = make_on(branch, (*directory)->get());
+            if (!made && made.error() == ENOENT) {
+                // Removed behind the mount while it was kept open.
+                drop_route(*parent, branch);
+                directory = ensure_directory(parent, branch);
+                if (directory) made = make_on(branch, (*directory)->get());
+            }
             if (made || !another_may_do(made.error())) return made;
             failure = made.error();
-        } else {
+        } else if (another_may_do(directory.error())) {
             failure = directory.error();
-            if (!another_may_do(failure)) return fail(failure);
+        } else if (!is_absent(directory.error())) {
+            return fail(directory.error());
         }
+        // Else something of another kind is where a parent should be made on that branch.
         branches_[branch]->space().expire();
     }
-    return fail(failure);
+    return fail(failure.value_or(Errno(ENOTDIR)));
+}
+
+void Union::drop_route(const Node& node, BranchIndex branch) {
+    cache_.drop(node.id, {branch});
+    const auto route = nodes_.route(node);
+    if (!route) return;
+    for (const RouteStep& step : *route) cache_.drop(step.node, {branch});
 }
 
 Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, Name name,
@@ -109,7 +139,7 @@ Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, 
     }
     const Hits hits = TRY(find(*parent, name, Scope::Shown));
     if (hits.empty()) return fail(ENOENT);
-    return entry(intern(parent, name, hits), hits);
+    return entry(intern(parent, name, hits), hits, name);
 }
 
 Result<Entry> Union::mknod(const Request& request, NodeId parent, Name name, mode_t mode,
@@ -145,20 +175,18 @@ Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name
     candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
 
     BranchIndex branch = 0;
-    UniqueFd descriptor = TRY(make_on_first(
-        parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
+    UniqueFd descriptor =
+        TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
             branch = index;
             const sys::ActAs caller(request.caller);
             return sys::open_at(at, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode);
         }));
     Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
-    attributes.inode = TRY(inode_of(attributes, descriptor.get()));
-    const NodeRef node =
-        nodes_.object_at(parent, name, attributes.real, attributes.mode, branch);
+    attributes.inode = TRY(inode_of(attributes, name, branches_[branch]->root(), branch));
+    const NodeRef node = nodes_.object_at(parent, name, attributes.real, attributes.mode, branch);
     nodes_.count_lookup(node);
-    return CreatedFile{
-        {node->id, attributes},
-        opened({std::move(descriptor), node, attributes.real, branch, flags})};
+    return CreatedFile{{node->id, attributes},
+                       opened({std::move(descriptor), node, attributes.real, branch, flags})};
 }
 
 Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mode_t mode,
@@ -171,8 +199,8 @@ Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mod
     candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
 
     BranchIndex branch = 0;
-    UniqueFd descriptor = TRY(make_on_first(
-        parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
+    UniqueFd descriptor =
+        TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
             branch = index;
             const sys::ActAs caller(request.caller);
             return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);
@@ -183,9 +211,8 @@ Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mod
     const NodeRef node =
         nodes_.unnamed_object(attributes.real, attributes.mode, branch, std::move(held));
     nodes_.count_lookup(node);
-    return CreatedFile{
-        {node->id, attributes},
-        opened({std::move(descriptor), node, attributes.real, branch, flags})};
+    return CreatedFile{{node->id, attributes},
+                       opened({std::move(descriptor), node, attributes.real, branch, flags})};
 }
 
 }  // namespace plyfs

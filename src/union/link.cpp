@@ -28,7 +28,7 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     TRY(sys::link_descriptor(object.get(), directory->get(), new_name));
     const Hits hits = TRY(find(*parent, new_name, Scope::Shown));
     if (hits.empty()) return fail(ENOENT);
-    return entry(intern(parent, new_name, hits), hits);
+    return entry(intern(parent, new_name, hits), hits, new_name);
 }
 
 }  // namespace plyfs

@@ -4,19 +4,16 @@
 // attributes it is shown with.
 #include <algorithm>
 
+#include "sys/open.h"
 #include "sys/statx.h"
 #include "union/union.h"
 
 namespace plyfs {
-namespace {
 
-// The policy shows what the first branch has: there is no need to look at the others.
-bool in_order(config::Policy policy) {
+bool Union::in_order(config::Policy policy) {
     return policy == config::Policy::Ff || policy == config::Policy::EpFf ||
            policy == config::Policy::All || policy == config::Policy::EpAll;
 }
-
-}  // namespace
 
 Result<NodeRef> Union::node(NodeId id) const {
     NodeRef found = nodes_.find(id);
@@ -37,6 +34,7 @@ bool Union::hidden(const Node& parent, Name name) const {
 Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) const {
     const config::Policy policy = policy_for(options_.policies, config::Function::Getattr);
     Hits hits;
+    hits.dated = nodes_.copies_made();
     if (hidden(parent, name)) return hits;
     std::optional<Errno> failure;
     for (const BranchIndex branch : nodes_.stack(parent)) {
@@ -45,32 +43,32 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
             // Removed behind the mount since the parent was looked up.
             if (directory.error() != ENOENT && directory.error() != ENOTDIR) {
                 failure = directory.error();
+                hits.unseen.push_back(branch);
             }
             continue;
         }
         const Result<Attributes> attributes = sys::stat_at((*directory)->get(), name);
         if (!attributes) {
-            if (attributes.error() != ENOENT) failure = attributes.error();
+            if (attributes.error() != ENOENT) {
+                failure = attributes.error();
+                hits.unseen.push_back(branch);
+            }
             continue;
         }
         hits.push_back({branch, *std::move(directory), *attributes});
         if (scope == Scope::Shown && in_order(policy) && !attributes->is_directory()) break;
     }
-    if (hits.empty() && failure) return fail(*failure);
+    if (failure && (hits.empty() || scope == Scope::All)) return fail(*failure);
     show_first(hits, policy);
     return hits;
 }
 
 void Union::show_first(Hits& hits, config::Policy policy) const {
     if (hits.size() < 2 || in_order(policy)) return;
-    std::vector<BranchFacts> candidates;
-    for (const Hit& hit : hits) {
-        candidates.push_back(facts(hit.branch, true, hit.attributes.modification_time));
-    }
-    const auto chosen = choose_search(policy, candidates, thread_random_source());
+    const auto chosen = choose_search(policy, facts(hits), thread_random_source());
     if (!chosen) return;
-    const auto shown = std::ranges::find_if(
-        hits, [&](const Hit& hit) { return hit.branch == chosen->front(); });
+    const auto shown =
+        std::ranges::find_if(hits, [&](const Hit& hit) { return hit.branch == chosen->front(); });
     std::rotate(hits.begin(), shown, shown + 1);
 }
 
@@ -84,8 +82,11 @@ NodeRef Union::intern(const NodeRef& parent, Name name, const Hits& hits) {
     for (const Hit& hit : hits) {
         if (hit.attributes.is_directory()) stack.push_back(hit.branch);
     }
+    stack.insert(stack.end(), hits.unseen.begin(), hits.unseen.end());
     std::ranges::sort(stack);
-    NodeRef node = nodes_.directory_at(parent, name, stack);
+    Stack gone;
+    NodeRef node = nodes_.directory_at(parent, name, stack, hits.dated, gone);
+    if (!gone.empty()) cache_.drop(node->id, gone);
     for (const Hit& hit : hits) {
         if (hit.attributes.is_directory()) {
             cache_.confirm(node->id, hit.branch, hit.attributes.real);
@@ -99,8 +100,29 @@ Result<std::uint64_t> Union::inode_of(const Attributes& attributes, int descript
     return inode_number(tag, attributes.real.inode);
 }
 
-Result<Attributes> Union::merge(std::span<const Attributes> attributes,
-                                std::span<const int> descriptors) const {
+Result<std::uint64_t> Union::inode_of(const Attributes& attributes, Name name, int parent,
+                                      BranchIndex branch) const {
+    if (attributes.real.device == branches_[branch]->device()) {
+        return inode_of(attributes, branches_[branch]->root());
+    }
+    // A mount or a subvolume below the branch: asked itself where that is possible.
+    if (attributes.is_directory()) {
+        const UniqueFd directory = TRY(sys::open_directory_at(parent, name));
+        return inode_of(attributes, directory.get());
+    }
+    return inode_of(attributes, parent);
+}
+
+bool Union::complete(const Node& node, const Hits& hits) const {
+    const Stack stack = nodes_.stack(node);
+    return std::ranges::all_of(stack, [&](BranchIndex branch) {
+        return std::ranges::any_of(hits, [&](const Hit& hit) {
+            return hit.branch == branch && hit.attributes.is_directory();
+        });
+    });
+}
+
+Attributes Union::merge(std::span<const Attributes> attributes) {
     Attributes merged = attributes.front();
     std::size_t eldest = 0;
     for (std::size_t index = 1; index < attributes.size(); ++index) {
@@ -114,29 +136,23 @@ Result<Attributes> Union::merge(std::span<const Attributes> attributes,
     // stop at the count (find) read the types instead.
     if (attributes.size() > 1) merged.links = 1;
     merged.real.birth = attributes[eldest].real.birth;
-    merged.inode = TRY(inode_of(attributes[eldest], descriptors[eldest]));
+    merged.inode = attributes[eldest].inode;
     return merged;
 }
 
-Result<Attributes> Union::shown_attributes(const Hits& hits) const {
-    const Hit& shown = hits.front();
-    if (!shown.attributes.is_directory()) {
-        Attributes attributes = shown.attributes;
-        attributes.inode = TRY(inode_of(attributes, shown.parent->get()));
-        return attributes;
-    }
+Result<Attributes> Union::shown_attributes(const Hits& hits, Name name) const {
     boost::container::small_vector<Attributes, 4> found;
-    boost::container::small_vector<int, 4> descriptors;
     for (const Hit& hit : hits) {
-        if (!hit.attributes.is_directory()) continue;
+        if (hit.attributes.is_directory() != hits.front().attributes.is_directory()) continue;
         found.push_back(hit.attributes);
-        descriptors.push_back(hit.parent->get());
+        found.back().inode = TRY(inode_of(hit.attributes, name, hit.parent->get(), hit.branch));
+        if (!hit.attributes.is_directory()) break;
     }
-    return merge({found.data(), found.size()}, {descriptors.data(), descriptors.size()});
+    return merge({found.data(), found.size()});
 }
 
-Result<Entry> Union::entry(const NodeRef& node, const Hits& hits) {
-    const Attributes attributes = TRY(shown_attributes(hits));
+Result<Entry> Union::entry(const NodeRef& node, const Hits& hits, Name name) {
+    const Attributes attributes = TRY(shown_attributes(hits, name));
     nodes_.count_lookup(node);
     return Entry{node->id, attributes};
 }
@@ -146,7 +162,7 @@ Result<Entry> Union::lookup(NodeId parent_id, Name name) {
     const SharedLock lock(parent->mutex);
     const Hits hits = TRY(find(*parent, name, Scope::Shown));
     if (hits.empty()) return fail(ENOENT);
-    return entry(intern(parent, name, hits), hits);
+    return entry(intern(parent, name, hits), hits, name);
 }
 
 }  // namespace plyfs

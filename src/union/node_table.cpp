@@ -101,7 +101,8 @@ void NodeTable::unplace_directory(Node& node) {
     if (it != directories_.end() && it->second == &node) directories_.erase(it);
 }
 
-NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& stack) {
+NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& stack,
+                                std::uint64_t dated, Stack& gone) {
     const Lock lock(mutex_);
     NodeRef node;
     const auto it = directories_.find({parent->id, name.view()});
@@ -110,7 +111,16 @@ NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& s
         node = make(S_IFDIR);
         place_directory(*node, parent, name.view());
     }
-    node->stack_ = stack;
+    Stack now = stack;
+    for (const BranchIndex branch : node->stack_) {
+        if (std::ranges::find(stack, branch) != stack.end()) continue;
+        if (copies_made_.load() == dated) {
+            gone.push_back(branch);
+        } else {
+            now.insert(std::ranges::lower_bound(now, branch), branch);
+        }
+    }
+    node->stack_ = std::move(now);
     return node;
 }
 
@@ -197,7 +207,9 @@ void NodeTable::set_stack(const NodeRef& node, const Stack& stack) {
 void NodeTable::add_to_stack(const NodeRef& node, BranchIndex branch) {
     const Lock lock(mutex_);
     const auto at = std::ranges::lower_bound(node->stack_, branch);
-    if (at == node->stack_.end() || *at != branch) node->stack_.insert(at, branch);
+    if (at != node->stack_.end() && *at == branch) return;
+    node->stack_.insert(at, branch);
+    ++copies_made_;
 }
 
 std::optional<std::vector<RouteStep>> NodeTable::route(const Node& node) const {
@@ -228,12 +240,17 @@ void NodeTable::remove_place(const NodeRef& node, const Node& parent, Name name,
 
 void NodeTable::replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
                               Name new_name) {
-    for (NodeName& place : node.names_) {
-        if (place.parent.get() != &parent || place.name != name.view()) continue;
+    for (auto place = node.names_.begin(); place != node.names_.end(); ++place) {
+        if (place->parent.get() != &parent || place->name != name.view()) continue;
         if (node.is_directory()) {
             place_directory(node, new_parent, new_name.view());
+        } else if (std::ranges::any_of(node.names_, [&](const NodeName& other) {
+                       return other.parent == new_parent && other.name == new_name.view();
+                   })) {
+            // Known of it already, from before something behind the mount took it away.
+            node.names_.erase(place);
         } else {
-            place = {new_parent, new_name.string()};
+            *place = {new_parent, new_name.string()};
         }
         return;
     }

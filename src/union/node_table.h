@@ -6,6 +6,7 @@
 // hash table steps and never over a system call.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -43,8 +44,11 @@ public:
     // Null: unknown, or forgotten.
     NodeRef find(NodeId id) const;
 
-    // The node of the directory `name` in `parent`, made if there is none, with its stack set.
-    NodeRef directory_at(const NodeRef& parent, Name name, const Stack& stack);
+    // The node of the directory `name` in `parent`, made if there is none, with its stack set to
+    // the branches it was found on. If copies were made since `dated` was read from copies_made(),
+    // those are kept in the stack too. `gone` are the branches that left the stack.
+    NodeRef directory_at(const NodeRef& parent, Name name, const Stack& stack, std::uint64_t dated,
+                         Stack& gone);
 
     // The node of the object `real` found as `name` in `parent` on `branch`, made if there is
     // none; the place is added to those known of it.
@@ -68,6 +72,8 @@ public:
     Stack stack(const Node& node) const;
     void set_stack(const NodeRef& node, const Stack& stack);
     void add_to_stack(const NodeRef& node, BranchIndex branch);
+    // How often add_to_stack() has added one.
+    std::uint64_t copies_made() const noexcept { return copies_made_.load(); }
 
     // From `node` up to, without, the root. None: `node` or a directory above it was removed.
     // The root itself: an empty route.
@@ -104,8 +110,7 @@ private:
 
     // A new node, referenced once by the result.
     NodeRef make(mode_t type) REQUIRES(mutex_);
-    void place_directory(Node& node, const NodeRef& parent, std::string_view name)
-        REQUIRES(mutex_);
+    void place_directory(Node& node, const NodeRef& parent, std::string_view name) REQUIRES(mutex_);
     void unplace_directory(Node& node) REQUIRES(mutex_);
     // The caller holds references to both parents: none is dropped under the mutex.
     void replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
@@ -119,6 +124,7 @@ private:
     std::unordered_map<NodeId, Node*> by_id_ GUARDED_BY(mutex_);
     std::unordered_map<PlaceKey, Node*, PlaceHash> directories_ GUARDED_BY(mutex_);
     std::unordered_map<RealId, Node*, RealIdHash> objects_ GUARDED_BY(mutex_);
+    std::atomic<std::uint64_t> copies_made_{0};  // changed with mutex_
     NodeRef root_;
 };
 

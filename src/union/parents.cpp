@@ -110,9 +110,10 @@ Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep
     }
     if (!source) return fail(ENOENT);
     const Name name = TRY(Name::from(step.name));
+    // Before the work directory is made, which may change the branch's root.
+    const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent));
     const int work = TRY(branches_[branch]->work().work());
     const std::string temporary = WorkDirectory::unique_name("directory");
-    const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent));
 
     const auto placed =
         place_copy(source->get(), work, TRY(Name::from(temporary)), branch_parent, name);

@@ -68,9 +68,11 @@ Result<DirectoryRef> Union::open_directory_unmoved(const Node& node, BranchIndex
 Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
     const Location location = nodes_.location(node);
     if (location.held) return sys::reopen(location.held->get(), flags);
+    Errno failure(ESTALE);
     for (const NodeName& place : location.names) {
         const auto name = Name::from(place.name);
         const auto directory = open_directory(*place.parent, location.stack.front());
+        if (!directory && !is_absent(directory.error())) failure = directory.error();
         if (!name || !directory) continue;
         // Without O_NONBLOCK opening what has become a FIFO behind the mount would wait for ever.
         auto opened = sys::open_at((*directory)->get(), *name, flags | O_NONBLOCK);
@@ -81,29 +83,33 @@ Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
         const Attributes attributes = TRY(sys::stat_descriptor(opened->get()));
         if (attributes.real == location.real) return opened;
     }
-    return fail(ESTALE);
+    return fail(failure);
 }
 
 Result<std::vector<UniqueFd>> Union::open_directory_copies(const Node& node,
                                                            config::Function function) const {
-    const Stack stack = nodes_.stack(node);
     std::vector<BranchFacts> candidates;
-    for (const BranchIndex branch : stack) {
+    Errno failure(ESTALE);
+    for (const BranchIndex branch : nodes_.stack(node)) {
         const auto directory = open_directory(node, branch);
-        if (!directory) continue;
-        const auto attributes = sys::stat_descriptor((*directory)->get());
-        if (!attributes) continue;
-        candidates.push_back(facts(branch, true, attributes->modification_time));
+        const auto attributes =
+            directory ? sys::stat_descriptor((*directory)->get()) : fail(directory.error());
+        if (!attributes) {
+            if (!is_absent(attributes.error())) failure = attributes.error();
+            continue;
+        }
+        const auto known = facts(branch, true, attributes->modification_time);
+        if (known) candidates.push_back(*known);
     }
     std::vector<UniqueFd> copies;
     if (candidates.empty()) {
         const Location location = nodes_.location(node);
-        if (!location.held) return fail(ESTALE);
+        if (!location.held) return fail(failure);
         copies.push_back(TRY(sys::duplicate(location.held->get())));
         return copies;
     }
-    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function), candidates,
-                                                thread_random_source()));
+    const BranchList chosen = TRY(
+        choose_action(policy_for(options_.policies, function), candidates, thread_random_source()));
     for (const std::size_t branch : chosen) {
         const DirectoryRef directory = TRY(open_directory(node, static_cast<BranchIndex>(branch)));
         copies.push_back(TRY(sys::duplicate(directory->get())));
@@ -120,24 +126,30 @@ Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
     const BranchIndex shown = location.stack.front();
     if (!branches_[shown]->writable()) return fail(EROFS);
     if (location.names.empty()) return copies;
+    // Not under the lock of the parent, which comes before that of the node (lock order 2): each
+    // copy is opened, then looked at.
     const NodeName& place = location.names.front();
     if (nodes_.stack(*place.parent).size() == 1) return copies;
-
-    const Hits hits = TRY(find(*place.parent, TRY(Name::from(place.name)), Scope::All));
-    std::vector<BranchFacts> candidates;
-    for (const Hit& hit : hits) {
-        if ((hit.attributes.mode & S_IFMT) != node.type) continue;
-        candidates.push_back(facts(hit.branch, true, hit.attributes.modification_time));
+    const Name name = TRY(Name::from(place.name));
+    Hits hits = TRY(find(*place.parent, name, Scope::All));
+    hits.erase(
+        std::remove_if(hits.begin(), hits.end(),
+                       [&](const Hit& hit) { return (hit.attributes.mode & S_IFMT) != node.type; }),
+        hits.end());
+    // Something else has taken this name behind the mount: its copies are not this file's.
+    if (std::ranges::none_of(
+            hits, [&](const Hit& hit) { return hit.attributes.real == location.real; })) {
+        return copies;
     }
-    std::ranges::sort(candidates, {}, &BranchFacts::branch);
-    if (candidates.size() < 2) return copies;
-    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function), candidates,
-                                                thread_random_source()));
+    if (hits.size() < 2) return copies;
+    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function),
+                                                facts(hits), thread_random_source()));
     if (std::ranges::find(chosen, shown) == chosen.end()) copies.clear();
     for (const Hit& hit : hits) {
         if (hit.branch == shown || std::ranges::find(chosen, hit.branch) == chosen.end()) continue;
-        copies.push_back(
-            TRY(sys::open_at(hit.parent->get(), TRY(Name::from(place.name)), O_PATH)));
+        UniqueFd copy = TRY(sys::open_at(hit.parent->get(), name, O_PATH));
+        if (TRY(sys::stat_descriptor(copy.get())).real != hit.attributes.real) return fail(ESTALE);
+        copies.push_back(std::move(copy));
     }
     return copies;
 }

@@ -12,7 +12,9 @@
 namespace plyfs {
 namespace {
 
-bool hidden_in_root(std::string_view name) { return name == kWorkDirectoryName; }
+bool hidden_in_root(std::string_view name) {
+    return name == kWorkDirectoryName;
+}
 
 }  // namespace
 
@@ -42,19 +44,33 @@ Result<HandleId> Union::opendir(NodeId id) {
     return directories_.insert(std::move(handle));
 }
 
-Result<std::uint64_t> Union::listed_inode(const Node& directory, const MergedDirectory& names,
-                                          const MergedDirectory::Entry& entry) const {
-    if (entry.type == DT_UNKNOWN || (entry.several && entry.type == DT_DIR)) {
+Result<Union::ListedObject> Union::listed_object(const Node& directory,
+                                                 const MergedDirectory& names,
+                                                 const MergedDirectory::Entry& entry) const {
+    const bool first_is_shown = in_order(policy_for(options_.policies, config::Function::Getattr));
+    if (entry.type == DT_UNKNOWN || (entry.several && (entry.type == DT_DIR || !first_is_shown))) {
         const SharedLock lock(directory.mutex);
         const Name name = TRY(Name::from(names.name(entry).data()));
         const Hits hits = TRY(find(directory, name, Scope::Shown));
         if (hits.empty()) return fail(ENOENT);
-        return TRY(shown_attributes(hits)).inode;
+        const Attributes attributes = TRY(shown_attributes(hits, name));
+        return ListedObject{attributes.inode, static_cast<unsigned char>(IFTODT(attributes.mode))};
     }
-    const DirectoryRef parent = TRY(open_directory(directory, entry.branch));
     const std::uint16_t tag =
         TRY(tags_.tag(branches_[entry.branch]->device(), branches_[entry.branch]->root()));
-    return inode_number(tag, entry.inode);
+    return ListedObject{inode_number(tag, entry.inode), entry.type};
+}
+
+// 0 where the directory or the one above it was removed so that nobody can tell.
+std::uint64_t Union::own_inode(const Node& directory) const {
+    const SharedLock lock(directory.mutex);
+    const auto attributes = directory_attributes(directory);
+    return attributes ? attributes->inode : 0;
+}
+
+std::uint64_t Union::parent_inode(const Node& directory) const {
+    const Location location = nodes_.location(directory);
+    return own_inode(location.names.empty() ? directory : *location.names.front().parent);
 }
 
 Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
@@ -71,14 +87,15 @@ Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
         const Lock lock(handle->mutex);
         handle->names = names;
     }
-    if (offset < 1 && !visit({".", handle->node->id, DT_DIR, 1})) return {};
-    if (offset < 2 && !visit({"..", handle->node->id, DT_DIR, 2})) return {};
+    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1})) return {};
+    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2})) return {};
     for (std::uint64_t index = offset < 2 ? 0 : offset - 2; index < names->size(); ++index) {
         const MergedDirectory::Entry& entry = names->entry(index);
-        const auto inode = listed_inode(*handle->node, *names, entry);
+        const auto listed = listed_object(*handle->node, *names, entry);
         // Removed since the snapshot was taken: left out, as POSIX allows.
-        if (!inode) continue;
-        if (!visit({names->name(entry), *inode, entry.type, index + 3})) return {};
+        if (!listed && is_absent(listed.error())) continue;
+        if (!listed) return fail(listed.error());
+        if (!visit({names->name(entry), listed->inode, listed->type, index + 3})) return {};
     }
     return {};
 }

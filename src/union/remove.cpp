@@ -48,13 +48,8 @@ Result<bool> Union::is_empty_directory(const Node& node, const Hits& hits) const
 }
 
 Result<Union::Hits> Union::chosen_hits(const Hits& hits, config::Function function) const {
-    std::vector<BranchFacts> candidates;
-    for (const Hit& hit : hits) {
-        candidates.push_back(facts(hit.branch, true, hit.attributes.modification_time));
-    }
-    std::ranges::sort(candidates, {}, &BranchFacts::branch);
-    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function), candidates,
-                                                thread_random_source()));
+    const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function),
+                                                facts(hits), thread_random_source()));
     Hits result;
     for (const std::size_t branch : chosen) {
         result.push_back(
@@ -70,10 +65,9 @@ Result<Union::Hits> Union::removable(const Node& parent, Name name, bool directo
         return fail(directories ? ENOTDIR : EISDIR);
     }
     // What a branch has of the other kind under this name shows up when this is gone.
-    hits.erase(std::remove_if(hits.begin(), hits.end(),
-                              [&](const Hit& hit) {
-                                  return hit.attributes.is_directory() != directories;
-                              }),
+    hits.erase(std::remove_if(
+                   hits.begin(), hits.end(),
+                   [&](const Hit& hit) { return hit.attributes.is_directory() != directories; }),
                hits.end());
     for (const Hit& hit : hits) {
         if (!branches_[hit.branch]->writable()) return fail(EROFS);
@@ -133,16 +127,23 @@ Result<void> Union::rmdir(const Request& request, NodeId parent_id, Name name) {
     TRY(request.journal.begin("rmdir"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
+    while (!TRY(remove_directory(request, parent, name))) {
+    }
+    return {};
+}
+
+Result<bool> Union::remove_directory(const Request& request, const NodeRef& parent, Name name) {
     const Hits hits = TRY(removable(*parent, name, true));
     const NodeRef node = intern(parent, name, hits);
     const Lock node_lock(node->mutex);
+    if (!complete(*node, hits)) return false;
     if (hits.size() > 1 && !TRY(is_empty_directory(*node, hits))) return fail(ENOTEMPTY);
     const Hits chosen = hits.size() == 1 ? hits : TRY(chosen_hits(hits, config::Function::Rmdir));
     auto held = hold_last_name(node, hits.front(), name);
     TRY(remove_hits(request, *parent, name, chosen));
     forget_directory(node, chosen);
     if (chosen.size() == hits.size()) nodes_.remove_place(node, *parent, name, std::move(held));
-    return {};
+    return true;
 }
 
 void Union::forget_directory(const NodeRef& node, const Hits& removed) {

@@ -32,14 +32,16 @@ struct Union::RenameSide {
 namespace {
 
 bool above(const std::vector<RouteStep>& route, const NodeRef& node) {
-    return node && std::ranges::any_of(
-                       route, [&](const RouteStep& step) { return step.node == node->id; });
+    return node &&
+           std::ranges::any_of(route, [&](const RouteStep& step) { return step.node == node->id; });
 }
 
 }  // namespace
 
 Result<void> Union::find_side(RenameSide& side) {
     if (hidden(*side.parent, side.name)) return fail(EPERM);
+    side.opened.clear();
+    side.node.reset();
     side.hits = TRY(find(*side.parent, side.name, Scope::All));
     if (side.hits.empty()) return {};
     side.node = side.is_directory() ? intern(side.parent, side.name, side.hits)
@@ -93,6 +95,7 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
     const auto moves = [&](BranchIndex branch) {
         return std::ranges::any_of(moved, [&](const Hit& hit) { return hit.branch == branch; });
     };
+    const BranchIndex first_moved = std::ranges::min_element(moved, {}, &Hit::branch)->branch;
     Plan plan;
     for (const Hit& hit : moved) {
         Place from_place = TRY(plan_place(from, hit.branch, from_path));
@@ -115,6 +118,11 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
     }
     for (const Hit& hit : to.hits) {
         if (moves(hit.branch) || !branches_[hit.branch]->writable()) continue;
+        // Of another kind, and shadowed now as before: not what is replaced.
+        if (!exchange && hit.attributes.is_directory() != to.is_directory() &&
+            hit.branch > first_moved) {
+            continue;
+        }
         if (exchange) {
             plan.push_back(Move{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
                                 TRY(plan_place(from, hit.branch, from_path)),
@@ -129,13 +137,14 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
 
 void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
                            std::shared_ptr<UniqueFd> held) {
-    if ((flags & RENAME_EXCHANGE) != 0) {
-        if (from.node && to.node) {
-            nodes_.exchange_places(from.node, from.parent, from.name, to.node, to.parent, to.name);
-        }
-        return;
+    const bool exchange = (flags & RENAME_EXCHANGE) != 0;
+    if (exchange && from.node && to.node) {
+        return nodes_.exchange_places(from.node, from.parent, from.name, to.node, to.parent,
+                                      to.name);
     }
-    if (to.node) {
+    if (to.node && exchange) {
+        nodes_.move_place(to.node, to.parent, to.name, from.parent, from.name);
+    } else if (to.node) {
         if (to.node->is_directory()) forget_directory(to.node, to.hits);
         nodes_.remove_place(to.node, *to.parent, to.name, std::move(held));
     }
@@ -144,51 +153,64 @@ void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigne
     }
 }
 
-Result<void> Union::rename_locked(const Request& request, RenameSide& from, RenameSide& to,
+Result<void> Union::run_rename(const Request& request, const Plan& plan, RenameSide& from,
+                               RenameSide& to, unsigned flags) {
+    const bool replaces = (flags & RENAME_EXCHANGE) == 0 && !to.hits.empty();
+    auto held = replaces ? hold_last_name(to.node, to.hits.front(), to.name) : nullptr;
+    if (plan.size() == 1) {
+        TRY(sys::rename(from.opened.front()->get(), from.name, to.opened.front()->get(), to.name,
+                        flags));
+    } else {
+        TRY(execute_plan(request, plan));
+    }
+    publish_rename(from, to, flags, std::move(held));
+    return {};
+}
+
+Result<bool> Union::rename_locked(const Request& request, RenameSide& from, RenameSide& to,
                                   unsigned flags) {
-    const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-    if (!exchange && !to.hits.empty() && to.is_directory() &&
-        (to.hits.size() > 1 || from.hits.size() > 1) &&
+    const Plan plan = TRY(plan_rename(from, to, flags));
+    const bool replaces = (flags & RENAME_EXCHANGE) == 0 && !to.hits.empty();
+    // The system call finds out by itself.
+    if (plan.size() > 1 && replaces && to.is_directory() &&
         !TRY(is_empty_directory(*to.node, to.hits))) {
         return fail(ENOTEMPTY);
     }
-    const Plan plan = TRY(plan_rename(from, to, flags));
     if ((flags & RENAME_WHITEOUT) != 0 && plan.size() != 1) return fail(EINVAL);
-    auto held =
-        !exchange && !to.hits.empty() ? hold_last_name(to.node, to.hits.front(), to.name) : nullptr;
-    const bool moves_directory =
-        from.is_directory() || (exchange && to.is_directory());
-    const auto run = [&]() -> Result<void> {
-        if (plan.size() == 1) {
-            TRY(sys::rename(from.opened.front()->get(), from.name, to.opened.front()->get(),
-                            to.name, flags));
-        } else {
-            TRY(execute_plan(request, plan));
-        }
-        publish_rename(from, to, flags, std::move(held));
-        return {};
-    };
-    if (!moves_directory) return run();
+    if (!from.is_directory() && (to.hits.empty() || !to.is_directory())) {
+        TRY(run_rename(request, plan, from, to, flags));
+        return true;
+    }
     const Lock lock(moves_);
-    return run();
+    for (const RenameSide* side : {&from, &to}) {
+        if (side->hits.empty() || !side->is_directory()) continue;
+        if (!complete(*side->node, side->hits)) return false;
+    }
+    TRY(run_rename(request, plan, from, to, flags));
+    return true;
 }
 
 Result<void> Union::rename_between(const Request& request, RenameSide& from, RenameSide& to,
                                    unsigned flags) {
-    TRY(find_side(from));
-    TRY(find_side(to));
-    if (!TRY(check_rename(from, to, flags))) return {};
-    // Siblings by id (lock order 2).
-    std::array<Node*, 2> nodes{from.node.get(), to.node.get()};
-    if (nodes[0] != nullptr && nodes[1] != nullptr && nodes[0]->id > nodes[1]->id) {
-        std::swap(nodes[0], nodes[1]);
+    for (;;) {
+        TRY(find_side(from));
+        TRY(find_side(to));
+        if (!TRY(check_rename(from, to, flags))) return {};
+        // Lock order 2: a directory may be the parent of a file that another thread is at, so
+        // directories come first; then by id.
+        std::array<Node*, 2> nodes{from.node.get(), to.node.get()};
+        if (nodes[0] != nullptr && nodes[1] != nullptr &&
+            std::pair(!nodes[0]->is_directory(), nodes[0]->id) >
+                std::pair(!nodes[1]->is_directory(), nodes[1]->id)) {
+            std::swap(nodes[0], nodes[1]);
+        }
+        if (nodes[0] == nodes[1]) nodes[1] = nullptr;
+        SharedMutex unused_first;
+        SharedMutex unused_second;
+        const Lock first(nodes[0] != nullptr ? nodes[0]->mutex : unused_first);
+        const Lock second(nodes[1] != nullptr ? nodes[1]->mutex : unused_second);
+        if (TRY(rename_locked(request, from, to, flags))) return {};
     }
-    if (nodes[0] == nodes[1]) nodes[1] = nullptr;
-    SharedMutex unused_first;
-    SharedMutex unused_second;
-    const Lock first(nodes[0] != nullptr ? nodes[0]->mutex : unused_first);
-    const Lock second(nodes[1] != nullptr ? nodes[1]->mutex : unused_second);
-    return rename_locked(request, from, to, flags);
 }
 
 Result<void> Union::rename(const Request& request, NodeId parent, Name name, NodeId new_parent,
@@ -204,8 +226,11 @@ Result<void> Union::rename(const Request& request, NodeId parent, Name name, Nod
         return rename_between(request, from, to, flags);
     }
     const Lock order(rename_mutex_);
-    const Lock first(from.parent->mutex);
-    const Lock second(to.parent->mutex);
+    // Directories change their parents under rename_mutex_ only: what is above what stays so.
+    const auto route = nodes_.route(*from.parent);
+    const bool to_is_above = new_parent == kRootNode || (route && above(*route, to.parent));
+    const Lock first(to_is_above ? to.parent->mutex : from.parent->mutex);
+    const Lock second(to_is_above ? from.parent->mutex : to.parent->mutex);
     return rename_between(request, from, to, flags);
 }
 

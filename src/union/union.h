@@ -93,10 +93,10 @@ struct CreatedFile {
 
 // One name of a directory being read.
 struct DirectoryEntry {
-    std::string_view name;     // lives as long as the handle's snapshot
-    std::uint64_t inode = 0;   // as stat would show it
-    unsigned char type = 0;    // DT_*
-    std::uint64_t next = 0;    // the offset to go on at
+    std::string_view name;    // lives as long as the handle's snapshot
+    std::uint64_t inode = 0;  // as stat would show it
+    unsigned char type = 0;   // DT_*
+    std::uint64_t next = 0;   // the offset to go on at
 };
 
 struct UnionOptions {
@@ -135,7 +135,8 @@ public:
     Result<std::string> readlink(NodeId node);
 
     // Making. The policy's branches are tried in turn on ENOSPC, EDQUOT and EROFS.
-    Result<Entry> mknod(const Request& request, NodeId parent, Name name, mode_t mode, dev_t device);
+    Result<Entry> mknod(const Request& request, NodeId parent, Name name, mode_t mode,
+                        dev_t device);
     Result<Entry> mkdir(const Request& request, NodeId parent, Name name, mode_t mode);
     Result<Entry> symlink(const Request& request, NodeId parent, Name name, const char* target);
     Result<Entry> link(const Request& request, NodeId node, NodeId new_parent, Name new_name);
@@ -186,18 +187,27 @@ private:
         DirectoryRef parent;
         Attributes attributes;
     };
-    using Hits = boost::container::small_vector<Hit, 4>;
+    // All of a name. Copies of directories are made on further branches meanwhile without the lock
+    // of their parent, so what they were found as is dated.
+    struct Hits : boost::container::small_vector<Hit, 4> {
+        std::uint64_t dated = 0;  // NodeTable::copies_made() before looking
+        Stack unseen;             // branches that failed: the name may be there
+    };
 
     // ---- finding (lookup.cpp) ----
+    // That is what a branch answers where a directory, or one above it, is not there.
+    static bool is_absent(Errno error) { return error == ENOENT || error == ENOTDIR; }
     // ESTALE: unknown. ENOTDIR: not a directory.
     Result<NodeRef> node(NodeId id) const;
     Result<NodeRef> directory(NodeId id) const;
     bool hidden(const Node& parent, Name name) const;
-    // All that the branches of `parent` have under `name`; none is no error. An error of one
-    // branch is returned only if no other has the name. What the union shows (the search policy's
-    // choice for getattr) comes first, the others in precedence. Scope::Shown: no more than it
-    // takes to know that.
+    // All that the branches of `parent` have under `name`; none is no error. What the union shows
+    // (the search policy's choice for getattr) comes first, the others in precedence.
+    // Scope::Shown: no more than it takes to know that; an error of one branch is returned only if
+    // no other has the name. Scope::All: to change them, so that every branch must answer.
     enum class Scope : std::uint8_t { Shown, All };
+    // The policy shows what the first branch has: there is no need to look at the others.
+    static bool in_order(config::Policy policy);
     Result<Hits> find(const Node& parent, Name name, Scope scope) const;
     void show_first(Hits& hits, config::Policy policy) const;
     // The node of what `hits` show. Needs the lock of `parent`.
@@ -205,15 +215,19 @@ private:
     // The attributes of a directory that stands in several branches: those of the first, with the
     // latest times; the inode number is of the eldest copy, since copies made later, on other
     // branches, are younger, so that making them changes no number.
-    Result<Attributes> merge(std::span<const Attributes> attributes,
-                             std::span<const int> descriptors) const;
+    static Attributes merge(std::span<const Attributes> attributes);
     Result<Attributes> directory_attributes(const Node& node) const;
     Result<Attributes> object_attributes(const Node& node) const;
     Result<std::uint64_t> inode_of(const Attributes& attributes, int descriptor) const;
-    // What the union shows of `hits`, which are not empty.
-    Result<Attributes> shown_attributes(const Hits& hits) const;
+    // The same for what was found as `name` on a branch.
+    Result<std::uint64_t> inode_of(const Attributes& attributes, Name name, int parent,
+                                   BranchIndex branch) const;
+    // What the union shows of `hits` under `name`, which are not empty.
+    Result<Attributes> shown_attributes(const Hits& hits, Name name) const;
     // Hands `node` out.
-    Result<Entry> entry(const NodeRef& node, const Hits& hits);
+    Result<Entry> entry(const NodeRef& node, const Hits& hits, Name name);
+    // The hits of directories among `hits` are where `node` stands: nobody has made a copy since.
+    bool complete(const Node& node, const Hits& hits) const;
 
     // ---- reaching (reach.cpp) ----
     // The directory of `node` on `branch`. ENOENT, ENOTDIR: it is not there. Takes moves_.
@@ -226,19 +240,23 @@ private:
     Result<UniqueFd> open_object(const Node& node, int flags) const;
     Result<UniqueFd> open_shown(const Node& node) const;
     // One descriptor for each branch that has a copy of `node`, chosen by the action policy, the
-    // one that the union shows first. Needs the lock of `node`. EROFS, ESTALE.
+    // one that the union shows first if it is among them. Needs the lock of `node`. EROFS, ESTALE.
     Result<std::vector<UniqueFd>> open_copies(const Node& node, config::Function function) const;
     Result<std::vector<UniqueFd>> open_directory_copies(const Node& node,
                                                         config::Function function) const;
 
     // ---- making (create.cpp, parents.cpp) ----
-    BranchFacts facts(BranchIndex branch, bool exists, Timestamp modification_time) const;
+    // None: the branch can't be asked.
+    std::optional<BranchFacts> facts(BranchIndex branch, bool exists,
+                                     Timestamp modification_time) const;
+    std::vector<BranchFacts> facts(const Hits& hits) const;
     Result<CreateChoice> choose_targets(const Node& parent, config::Function function) const;
     // The directory of `node` on `branch`, made there with its parents if it lacks them, with the
     // owner, mode, times and extended attributes of the one seen. Takes moves_.
     Result<DirectoryRef> ensure_directory(const NodeRef& node, BranchIndex branch);
-    Result<DirectoryRef> clone_directory(const NodeRef& node, const RouteStep& step, int branch_parent,
-                                         BranchIndex branch) REQUIRES_SHARED(moves_);
+    Result<DirectoryRef> clone_directory(const NodeRef& node, const RouteStep& step,
+                                         int branch_parent, BranchIndex branch)
+        REQUIRES_SHARED(moves_);
     // Makes an object by `make(directory, name)` on the branches that the policy chooses and
     // hands it out. Needs the lock of `parent`, alone.
     using Make = std::function<Result<void>(int directory)>;
@@ -250,14 +268,23 @@ private:
     template <typename MakeOn>
     auto make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
         -> decltype(make_on(BranchIndex{}, 0));
+    // What is kept open of `node` and the directories above it on `branch` is closed.
+    void drop_route(const Node& node, BranchIndex branch);
     OpenedFile opened(FileHandle handle);
     // What open(2) on a branch is given of the flags of an open.
     static int open_file_flags(int flags);
 
     // ---- reading directories (readdir.cpp) ----
     Result<std::shared_ptr<const MergedDirectory>> take_snapshot(const Node& node) const;
-    Result<std::uint64_t> listed_inode(const Node& directory, const MergedDirectory& names,
+    struct ListedObject {
+        std::uint64_t inode;
+        unsigned char type;  // DT_*
+    };
+    Result<ListedObject> listed_object(const Node& directory, const MergedDirectory& names,
                                        const MergedDirectory::Entry& entry) const;
+    // st_ino of "." and "..".
+    std::uint64_t own_inode(const Node& directory) const;
+    std::uint64_t parent_inode(const Node& directory) const;
 
     // ---- removing (remove.cpp, rename.cpp) ----
     struct RenameSide;
@@ -269,6 +296,8 @@ private:
     Result<Hits> chosen_hits(const Hits& hits, config::Function function) const;
     // What unlink (or rmdir) of the name is about. ENOENT, EISDIR, ENOTDIR, EROFS.
     Result<Hits> removable(const Node& parent, Name name, bool directories) const;
+    // False: a copy of the directory was made meanwhile, look again.
+    Result<bool> remove_directory(const Request& request, const NodeRef& parent, Name name);
     Result<void> remove_hits(const Request& request, const Node& parent, Name name,
                              const Hits& hits);
     // A descriptor for `node`, null where it keeps another name.
@@ -284,11 +313,14 @@ private:
     Result<Plan> plan_rename(RenameSide& from, RenameSide& to, unsigned flags);
     void publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
                         std::shared_ptr<UniqueFd> held);
-    // Each with the locks of both parents; rename_locked with those of both nodes too.
+    // Each with the locks of both parents; rename_locked with those of both nodes too, and false
+    // where a copy of one of the directories was made meanwhile: look again.
     Result<void> rename_between(const Request& request, RenameSide& from, RenameSide& to,
                                 unsigned flags);
-    Result<void> rename_locked(const Request& request, RenameSide& from, RenameSide& to,
+    Result<bool> rename_locked(const Request& request, RenameSide& from, RenameSide& to,
                                unsigned flags);
+    Result<void> run_rename(const Request& request, const Plan& plan, RenameSide& from,
+                            RenameSide& to, unsigned flags);
 
     const BranchSet branches_;
     const UnionOptions options_;

@@ -48,8 +48,10 @@ Result<void> Union::setxattr(const Request& request, NodeId id, const char* name
     const SharedLock lock(node->mutex);
     // Setting an ACL takes SGID away from who is not in the file's group: the daemon never is.
     const sys::KeepSetId keep(keep_set_id && std::strcmp(name, "system.posix_acl_access") == 0);
-    for (const UniqueFd& copy : TRY(open_copies(*node, config::Function::Setxattr))) {
-        TRY(sys::set_xattr(copy.get(), name, value, flags));
+    const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Setxattr));
+    for (const UniqueFd& copy : copies) {
+        // Whether the attribute must or must not exist is a question to the first one.
+        TRY(sys::set_xattr(copy.get(), name, value, &copy == &copies.front() ? flags : 0));
     }
     return {};
 }
@@ -59,8 +61,10 @@ Result<void> Union::removexattr(const Request& request, NodeId id, const char* n
     TRY(request.journal.begin("removexattr"));
     const NodeRef node = TRY(this->node(id));
     const SharedLock lock(node->mutex);
-    for (const UniqueFd& copy : TRY(open_copies(*node, config::Function::Removexattr))) {
-        TRY(sys::remove_xattr(copy.get(), name));
+    const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Removexattr));
+    for (const UniqueFd& copy : copies) {
+        const auto removed = sys::remove_xattr(copy.get(), name);
+        if (!removed && (removed.error() != ENODATA || &copy == &copies.front())) return removed;
     }
     return {};
 }
