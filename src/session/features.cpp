@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/features.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
 #include <sys/utsname.h>
 
 #include "session/context.h"
+#include "session/kernel_probe.h"
 
 namespace plyfs::session {
 namespace {
@@ -64,7 +65,13 @@ std::uint64_t further_init_flags() noexcept { return kCreateSupplementaryGroup; 
 std::string describe_features() {
     utsname kernel{};
     ::uname(&kernel);
-    return fmt::format("libfuse {}, kernel {}", fuse_pkgversion(), kernel.release);
+    std::string text = fmt::format("libfuse {}\nkernel {}", fuse_pkgversion(), kernel.release);
+    const auto offer = probe_kernel();
+    if (!offer) {
+        return text + fmt::format(", FUSE not asked ({}; it takes root)", offer.error().message());
+    }
+    return text + fmt::format(", FUSE {}.{}: {}", offer->major, offer->minor,
+                              fmt::join(feature_names(*offer), ", "));
 }
 
 }  // namespace plyfs::session

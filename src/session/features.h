@@ -17,7 +17,8 @@ void negotiate(void* context, fuse_conn_info* connection);
 // answers where the kernel offers them.
 std::uint64_t further_init_flags() noexcept;
 
-// One line on this build's libfuse and the running kernel's FUSE, for `plyfs --version`.
+// This build's libfuse and what the running kernel's FUSE offers, for `plyfs --version`. Asking
+// takes root; without, the text says so.
 std::string describe_features();
 
 }  // namespace plyfs::session
