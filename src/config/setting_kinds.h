@@ -4,6 +4,8 @@
 // is a captureless function from the options to the member.
 #pragma once
 
+#include <limits>
+
 #include <fmt/format.h>
 
 #include "config/names.h"
@@ -41,12 +43,16 @@ constexpr Setting duration(std::string_view yaml, std::string_view option, Acces
             }};
 }
 
-template <std::uint64_t plain_unit = 1, typename Access>
+template <std::uint64_t plain_unit = 1,
+          std::uint64_t maximum = std::numeric_limits<std::uint64_t>::max(), typename Access>
 constexpr Setting size(std::string_view yaml, std::string_view option, Access) {
     return {yaml, option, SettingKind::Size,
             [](Draft& draft, std::string_view value, const Location&) -> Parsed<void> {
                 const auto parsed = parse_size(value, plain_unit);
                 if (!parsed) return std::unexpected(parsed.error());
+                if (*parsed > maximum)
+                    return std::unexpected(Complaint{fmt::format("`{}` is too large", value),
+                                                     "at most " + format_size(maximum)});
                 Access{}(draft.options) = *parsed;
                 return {};
             },

@@ -160,8 +160,8 @@ constexpr Setting kSettings[] = {
     count<65'535>("limits.max_background", "max-background",
                   [](auto& o) -> auto& { return o.limits.max_background; }),
     // A number alone counts KiB, as mergerfs and /sys/class/bdi have it.
-    size<1024>("limits.readahead", "readahead",
-               [](auto& o) -> auto& { return o.limits.readahead; }),
+    size<1024, 1 << 30>("limits.readahead", "readahead",
+                        [](auto& o) -> auto& { return o.limits.readahead; }),
 
     boolean("mount.read_only", "", [](auto& o) -> auto& { return o.read_only; }),
     boolean("mount.nosuid", "", [](auto& o) -> auto& { return o.no_suid; }),

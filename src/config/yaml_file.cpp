@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "config/yaml_document.h"
 #include "config/yaml_reader.h"
 
 namespace plyfs::config {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "config/yaml_reader.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <map>
 
 #include <fmt/format.h>
@@ -11,6 +9,7 @@
 #include "config/settings.h"
 #include "config/suggestion.h"
 #include "config/units.h"
+#include "config/yaml_document.h"
 
 namespace plyfs::config {
 
@@ -47,12 +46,7 @@ public:
 
 private:
     Location locate(const YAML::Mark& mark, std::string key) const {
-        Location where{source_, directory_, 0, 0, std::move(key)};
-        if (!mark.is_null()) {
-            where.line = static_cast<unsigned>(mark.line) + 1;
-            where.column = static_cast<unsigned>(mark.column) + 1;
-        }
-        return where;
+        return at_mark({source_, directory_, 0, 0, std::move(key)}, mark);
     }
 
     void complain(Location where, std::string reason, std::string hint = "") {
@@ -242,25 +236,11 @@ private:
 
 ConfigErrors read_yaml(std::string_view text, const std::string& source,
                        const std::string& directory, Draft& draft) {
-    const Location whole{source, directory, 0, 0, ""};
-    if (text.size() > kLargestFile)
-        return {{whole, "the file is larger than 1 MiB", "is it a plyfs configuration?"}};
-    // The library's barrier: it throws on malformed text and on broken conversions.
-    try {
-        const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
-        if (documents.size() > 1)
-            return {{whole, "the file holds several documents", "keep what is before the `---`"}};
-        Reader reader(source, directory, draft);
-        if (!documents.empty()) reader.read_document(documents.front());
-        return reader.take_errors();
-    } catch (const YAML::Exception& exception) {
-        Location where = whole;
-        if (!exception.mark.is_null()) {
-            where.line = static_cast<unsigned>(exception.mark.line) + 1;
-            where.column = static_cast<unsigned>(exception.mark.column) + 1;
-        }
-        return {{where, "not valid YAML: " + exception.msg, ""}};
-    }
+    auto document = parse_document(text, {source, directory, 0, 0, ""});
+    if (!document) return {std::move(document.error())};
+    Reader reader(source, directory, draft);
+    reader.read_document(*document);
+    return reader.take_errors();
 }
 
 }  // namespace plyfs::config

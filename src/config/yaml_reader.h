@@ -3,16 +3,12 @@
 // The YAML configuration file. Format: plyfs.yaml(5).
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
 #include "config/draft.h"
 
 namespace plyfs::config {
-
-// No sensible configuration is larger, and a wrong path (a disk image, /dev/zero) ends here.
-inline constexpr std::size_t kLargestFile = std::size_t{1} << 20;
 
 // Reads a document into `draft` and returns everything that is wrong with it. `source` is how
 // messages name it; relative paths in it are relative to `directory`.

@@ -131,6 +131,7 @@ TEST_CASE("wrong mount options say what to write", "[config]") {
                                  "opened both ways would fail: write on or off)"},
         Row{"passthrough.max-stack-depth=3",
             "passthrough.max-stack-depth: 3 is out of range (from 0 to 2)"},
+        Row{"readahead=2G", "readahead: `2G` is too large (at most 1G)"},
         Row{"locks=none", "locks: `none` is not one of its values (local or branch)"},
         Row{"category.create=lus",
             "category.create: the policy `lus` is not supported (all, epall, epff, epmfs, eprand, "

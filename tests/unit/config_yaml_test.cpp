@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 
+#include "config/yaml_document.h"
 #include "config/yaml_reader.h"
 #include "config_scratch.h"
 
@@ -122,7 +123,7 @@ TEST_CASE("errors in a YAML file say line, key, reason and hint", "[config]") {
             "pool.yaml:1: the document is a list (it must be a mapping with a key `branches`)"},
         Row{"? [a]\n: b\n", "pool.yaml:1: a key is a list (keys are plain words)"},
         Row{"a: 1\n---\nb: 2\n",
-            "pool.yaml: the file holds several documents (keep what is before the `---`)"});
+            "pool.yaml: the file goes on after its first document (keep one document)"});
     CAPTURE(row.text);
     CHECK(errors_of(row.text) == row.error);
 }
@@ -149,6 +150,12 @@ TEST_CASE("deep nesting is an error, not a stack overflow", "[config]") {
     CHECK_FALSE(errors_of("branches: " + std::string(200'000, open)).empty());
 }
 
+TEST_CASE("stray punctuation is an error, not an endless loop", "[config]") {
+    const auto* const text = GENERATE(",", "]", "branches: [/a]\n---\n,", "--- }");
+    CAPTURE(text);
+    CHECK_FALSE(errors_of(text).empty());
+}
+
 TEST_CASE("a file that is too large or not a file is refused", "[config]") {
     const Scratch scratch;
     Draft draft;
@@ -157,7 +164,12 @@ TEST_CASE("a file that is too large or not a file is refused", "[config]") {
     };
     CHECK(read(scratch.file("large.yaml", std::string(kLargestFile + 1, '#'))) ==
           "f.yaml: the file is larger than 1 MiB (is it a plyfs configuration?)");
-    CHECK(read(scratch.file("fits.yaml", std::string(kLargestFile, '#'))).empty());
+    std::string fits;
+    while (fits.size() < kLargestFile) fits += std::string(1023, '#') + '\n';
+    CHECK(read(scratch.file("fits.yaml", fits)).empty());
+    CHECK(read(scratch.file("line.yaml", std::string(std::size_t{64} << 10, '#'))).empty());
+    CHECK(read(scratch.file("line.yaml", std::string((std::size_t{64} << 10) + 1, '#'))) ==
+          "f.yaml: a line is longer than 64 KiB (is it a plyfs configuration?)");
     CHECK(read(scratch.directory("d.yaml")) == "f.yaml: is not a regular file");
     CHECK(read(scratch / "none.yaml") == "f.yaml: No such file or directory");
 }
