@@ -56,7 +56,9 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
             continue;
         }
         hits.push_back({branch, *std::move(directory), *attributes});
-        if (scope == Scope::Shown && in_order(policy) && !attributes->is_directory()) break;
+        // A file among copies of a directory hides nothing.
+        const bool file_shown = hits.size() == 1 && !attributes->is_directory();
+        if (scope == Scope::Shown && in_order(policy) && file_shown) break;
     }
     if (failure && (hits.empty() || scope == Scope::All)) return fail(*failure);
     show_first(hits, policy);
