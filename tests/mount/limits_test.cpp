@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Descriptors and memory of the daemon.
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "mount/files.h"
+#include "mount/mounted.h"
+#include "mount/sandbox.h"
+
+namespace plyfs::test {
+namespace {
+
+using enum FileSystem;
+
+// What the daemon is started with, while this lives.
+class LoweredLimit {
+public:
+    explicit LoweredLimit(rlim_t descriptors) {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        const rlimit lowered{descriptors, before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &lowered) == 0);
+    }
+    LoweredLimit(const LoweredLimit&) = delete;
+    LoweredLimit& operator=(const LoweredLimit&) = delete;
+    ~LoweredLimit() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+std::size_t descriptors_of(pid_t process) {
+    std::size_t count = 0;
+    for ([[maybe_unused]] const auto& entry :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd"))
+        ++count;
+    return count;
+}
+
+// Resident anonymous memory in KiB.
+long memory_of(pid_t process) {
+    std::ifstream file("/proc/" + std::to_string(process) + "/status");
+    std::string word;
+    long kibibytes = 0;
+    while (file >> word)
+        if (word == "RssAnon:") file >> kibibytes;
+    return kibibytes;
+}
+
+// Whether the program is built with a sanitizer, as these tests are.
+constexpr bool sanitized() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return true;
+#else
+    return false;
+#endif
+}
+
+void drop_caches() {
+    const UniqueFd file = open_file("/proc/sys/vm/drop_caches", O_WRONLY);
+    REQUIRE(write_all(file.get(), "2") == kOk);
+}
+
+// Directories with files in them, made on the branches, where it is fast.
+void make_tree(const Branches& branches, int directories, int files) {
+    for (int i = 0; i < directories; ++i) {
+        const std::string path =
+            branches.path(static_cast<std::size_t>(i) % branches.size(), std::to_string(i));
+        make_directory(path);
+        const UniqueFd directory = open_file(path, O_RDONLY | O_DIRECTORY);
+        for (int j = 0; j < files; ++j)
+            REQUIRE(::mknodat(directory.get(), std::to_string(j).c_str(), S_IFREG | 0644, 0) == 0);
+    }
+}
+
+TEST_CASE("a tree of more files than descriptors is walked and removed", "[limits][descriptors]") {
+    const Branches branches{Ext4, Tmpfs};
+    make_tree(branches, 300, 20);
+    const Mount mount = [&] {
+        const LoweredLimit limit(256);
+        return Mount(branches.spec());
+    }();
+    rlimit limit{};
+    REQUIRE(::prlimit(mount.daemon(), RLIMIT_NOFILE, nullptr, &limit) == 0);
+    // It may raise the soft limit; then the tree proves little, but it is still walked.
+    const Ran found = run({"find", mount.path(), "-type", "f", "-size", "0"});
+    CHECK(std::ranges::count(found.output, '\n') == 6000);
+    CHECK(descriptors_of(mount.daemon()) < 4000);
+    CHECK(descriptors_of(mount.daemon()) <= limit.rlim_cur);
+    const Ran removed = run({"rm", "-rf", mount.path() + "/1", mount.path() + "/2"});
+    INFO(removed.output);
+    CHECK(removed.status == 0);
+    CHECK(names(mount.path()).size() == 298);
+}
+
+TEST_CASE("a hard limit on descriptors is lived with", "[limits][descriptors]") {
+    const Branches branches{Ext4, Tmpfs};
+    make_tree(branches, 300, 10);
+    const std::string mountpoint = make_scratch_directory();
+    const Ran ran = run({"prlimit", "--nofile=200:200", PLYFS_BINARY, branches.spec(), mountpoint,
+                         "-o", "minfreespace=0"});
+    INFO(ran.output);
+    REQUIRE(ran.status == 0);
+    const Mount mount = Mount::adopt(mountpoint);
+    const Ran found = run({"find", mount.path(), "-type", "f", "-size", "0"});
+    CHECK(std::ranges::count(found.output, '\n') == 3000);
+    const Ran removed = run({"rm", "-rf", mount.path("1"), mount.path("2"), mount.path("3")});
+    INFO(removed.output);
+    CHECK(removed.status == 0);
+    SECTION("and running out of them is an error of that open only") {
+        std::vector<UniqueFd> files;
+        Outcome failed;
+        for (int i = 10; i < 300 && failed.ok(); ++i) {
+            files.push_back(open_file(mount.path(std::to_string(i) + "/5"), O_RDWR));
+            failed = outcome(files.back().get());
+        }
+        CHECK((failed == EMFILE || failed == ENFILE || failed.ok()));
+        files.clear();
+        CHECK(try_open(mount.path("20/5"), O_RDWR) == kOk);
+        CHECK(names(mount.path("20")).size() == 10);
+    }
+}
+
+TEST_CASE("nothing is kept open when nothing is used", "[limits][descriptors]") {
+    const Union united{Ext4};
+    put(united.path("warm"), "up");
+    (void)names(united.path());
+    const std::size_t before = descriptors_of(united.mount.daemon());
+    for (int i = 0; i < 200; ++i) {
+        const std::string path = united.path(std::to_string(i));
+        const UniqueFd file = open_file(path, O_RDWR | O_CREAT);
+        REQUIRE(write_all(file.get(), "content") == kOk);
+        const UniqueFd reader = open_file(path, O_RDONLY);
+        REQUIRE(::unlink(path.c_str()) == 0);
+    }
+    drop_caches();
+    // Files are released, and nodes forgotten, after close(2) has returned: a request sent after
+    // them is answered after them only by chance, so this waits until it is so.
+    for (int tries = 0; tries < 100'000 && descriptors_of(united.mount.daemon()) > before + 8;
+         ++tries)
+        (void)status(united.path("warm"));
+    CHECK(descriptors_of(united.mount.daemon()) <= before + 8);
+}
+
+TEST_CASE("memory goes down when the kernel drops its caches", "[limits][memory]") {
+    if (sanitized()) SKIP("sanitizers keep what is freed");
+    const Branches branches{Ext4, Tmpfs};
+    make_tree(branches, 100, 120);
+    const Mount mount(branches.spec());
+    const long before = memory_of(mount.daemon());
+    REQUIRE(run({"find", mount.path(), "-size", "0"}).status == 0);
+    const long full = memory_of(mount.daemon());
+    drop_caches();
+    long after = full;
+    for (int tries = 0; tries < 100'000 && after > before + (full - before) / 2; ++tries) {
+        (void)status(mount.path("1"));
+        after = memory_of(mount.daemon());
+    }
+    CAPTURE(before, full, after);
+    CHECK(after <= before + (full - before) / 2);
+    // 12,000 files: so many bytes for each.
+    CHECK((full - before) * 1024 / 12'000 < 2000);
+}
+
+}  // namespace
+}  // namespace plyfs::test

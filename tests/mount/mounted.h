@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// A union mounted by the built program over branches of its own, and everything that has to be gone
+// again when it is unmounted.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "mount/loop_file_system.h"
+#include "mount/process.h"
+
+namespace plyfs::test {
+
+// New directories on file systems of the given kinds, removed with their content at the end.
+class Branches {
+public:
+    Branches(std::initializer_list<FileSystem> kinds);
+    explicit Branches(const std::vector<FileSystem>& kinds);
+    Branches(Branches&& other) noexcept = default;
+    ~Branches();
+
+    std::size_t size() const noexcept { return paths_.size(); }
+    // The path of a branch, or of something in it.
+    const std::string& operator[](std::size_t i) const { return paths_[i]; }
+    std::string path(std::size_t i, std::string_view name) const;
+    // As plyfs takes it. `modes` are of the branches in order, RW where there are fewer.
+    std::string spec(std::initializer_list<const char*> modes = {}) const;
+    // How many of the branches have `name`.
+    std::size_t count(std::string_view name) const;
+
+private:
+    std::vector<std::string> paths_;
+};
+
+// What plyfs was asked to do, counted from its request log.
+class RequestLog {
+public:
+    explicit RequestLog(std::string file) : file_(std::move(file)) {}
+    // Requests whose opcode has one of the names: LOOKUP, READ ...
+    std::size_t count(std::initializer_list<std::string_view> names) const;
+    std::string text() const;
+
+private:
+    std::string file_;
+};
+
+class Mount {
+public:
+    enum class Style : std::uint8_t {
+        Background,  // as mount(8) does it: the program returns when the mount answers
+        Logging,     // -f -d: stays a child; requests are logged
+    };
+
+    // Mounts at a new directory. `options` follow -o; minfreespace=0 stands before them, because
+    // file systems of tests are small.
+    explicit Mount(const std::string& source, const std::string& options = "",
+                   Style style = Style::Background);
+    // Adopts what was mounted at `mountpoint` by other means, with its daemon.
+    static Mount adopt(const std::string& mountpoint);
+    Mount(const Mount&) = delete;
+    Mount& operator=(const Mount&) = delete;
+    Mount(Mount&& other) noexcept;
+    // Unmounts, and checks that the daemon ends well.
+    ~Mount();
+
+    const std::string& path() const noexcept { return path_; }
+    std::string path(std::string_view name) const;
+    pid_t daemon() const noexcept { return daemon_; }
+    unsigned connection() const noexcept { return connection_; }
+    RequestLog requests() const { return RequestLog(log_); }
+
+    void unmount();
+    // The daemon has been told to end, or the mount was unmounted by other means: waits for it and
+    // checks that it ended well.
+    void expect_end();
+    // Whoever calls this has unmounted, and waited for the daemon.
+    void abandon();
+
+private:
+    Mount() = default;
+    void mounted();
+
+    std::string path_;
+    std::string log_;
+    pid_t daemon_ = 0;
+    unsigned connection_ = 0;
+};
+
+// Whether something is mounted there, and the options of the mount and its type.
+struct MountTableEntry {
+    bool mounted = false;
+    std::string options;  // per mount and of the file system, joined
+    std::string source;
+    std::string type;
+    unsigned minor = 0;
+    bool has(std::string_view option) const;
+};
+MountTableEntry find_mount(const std::string& mountpoint);
+
+// How many children this process has: none but the daemons of mounts.
+std::vector<pid_t> children();
+
+// The ways in which tests that run on any union are repeated.
+struct Layout {
+    const char* name;
+    std::vector<FileSystem> branches;
+    const char* options;
+};
+// One branch, two branches, two without passthrough, four file systems.
+const std::vector<Layout>& layouts();
+
+// Branches and a union over all of them, writable.
+struct Union {
+    explicit Union(const Layout& layout, const std::string& options = "");
+    explicit Union(std::initializer_list<FileSystem> kinds, const std::string& options = "",
+                   Mount::Style style = Mount::Style::Background);
+
+    std::string path(std::string_view name) const { return mount.path(name); }
+    const std::string& path() const { return mount.path(); }
+
+    Branches branches;
+    Mount mount;
+};
+
+}  // namespace plyfs::test

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Namespaces around the test program, so that nothing of it outlives it or is seen outside: its
+// mounts are private, its processes (daemons, other users) die with it, and /usr/sbin and /run are
+// covered by copies that tests may change. A watchdog outside of it bounds every test case: it
+// aborts the FUSE connections of the test when its time is up, and later kills the program.
+#pragma once
+
+#include <string>
+
+namespace plyfs::test {
+
+// Seconds that one test case may take before its connections are aborted.
+inline constexpr unsigned kTestCaseSeconds = 60;
+
+// Goes on in a child process inside the sandbox, while the caller waits for it, watches and exits
+// with its status. Does nothing without the right to mount or without /dev/fuse.
+void enter_sandbox();
+
+// Skips the test case where there is no sandbox.
+void require_sandbox();
+
+// An empty directory of the sandbox's own tmpfs, new at each call. Readable by all users.
+std::string make_scratch_directory();
+
+// Connections that the watchdog aborts, by their number below /sys/fs/fuse/connections.
+void watch_connection(unsigned connection);
+void unwatch_connection(unsigned connection);
+
+}  // namespace plyfs::test
