@@ -28,9 +28,13 @@ std::uint64_t disarm() {
 }
 
 int check_armed() noexcept {
-    if (++calls_made != target_call) return 0;
-    switch (armed_action.load()) {
-        case Action::None: return 0;
+    const std::uint64_t call = ++calls_made;
+    const Action action = armed_action;
+    if (action == Action::Dead && call >= target_call) return injected_error;
+    if (call != target_call) return 0;
+    switch (action) {
+        case Action::None:
+        case Action::Dead: return 0;
         case Action::Error: return injected_error;
         case Action::Kill: std::raise(SIGKILL); return 0;
     }

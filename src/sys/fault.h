@@ -14,6 +14,8 @@ enum class Action : std::uint8_t {
     None,
     Error,  // the call is not made and fails with the given errno
     Kill,   // the process ends as by kill -9, before the call
+    Dead,   // neither this call nor any after it is made, all fail: on disk as after Kill, but
+            // the test goes on in this process, which is much faster than a child for each call
 };
 
 // Arms the hook for the whole process: the `nth` call from now on (1 is the next) meets `action`;

@@ -65,8 +65,8 @@ std::string text_of(const Identity& identity) {
 }
 
 std::string text_of(const Place& place) {
-    return fmt::format("{} /{} {}", text_of(place.parent_identity), escape(place.parent),
-                       escape(place.name));
+    return fmt::format("{} :{} /{} {}", text_of(place.parent_identity), escape(place.parent_handle),
+                       escape(place.parent), escape(place.name));
 }
 
 std::string_view text_of_kind(bool is_directory) {
@@ -141,6 +141,10 @@ public:
     Place place(char separator) {
         Place place;
         place.parent_identity = identity();
+        const std::string_view handle = until(' ');
+        if (!handle.starts_with(':') || !unescape(handle.substr(1), place.parent_handle)) {
+            ok_ = false;
+        }
         const std::string_view parent = until(' ');
         if (!parent.starts_with('/') || !unescape(parent.substr(1), place.parent)) ok_ = false;
         if (!unescape(until(separator), place.name) || !Name::from(place.name)) ok_ = false;

@@ -11,8 +11,9 @@
 //   bury BRANCH IDENTITY directory|other PLACE
 //   end XXH3
 //
-// IDENTITY is inode:seconds:nanoseconds, PLACE is the parent's identity, its path with a slash
-// before it, and the name. Every byte of paths and names that is not plain ASCII is %XX.
+// IDENTITY is inode:seconds:nanoseconds, PLACE is the parent's identity, its file handle with a
+// colon before it, its path with a slash before it, and the name. Every byte of paths and names
+// that is not plain ASCII is %XX.
 //
 // Plain values.
 #pragma once

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "sys/file_handle.h"
 #include "sys/statx.h"
 #include "union/intent.h"
 #include "union/intent_file.h"
@@ -24,6 +25,7 @@ bool lacks_space(Errno error) {
 
 Result<void> identify_parent(Place& place) {
     place.parent_identity = Identity::of(TRY(sys::stat_descriptor(place.directory)));
+    place.parent_handle = sys::file_handle(place.directory).value_or("");
     return {};
 }
 
@@ -96,8 +98,7 @@ private:
     }
 
     void undo(PlanRun& run, Errno reason) {
-        auto undone = run.back();
-        if (undone) undone = run.synchronize();
+        const auto undone = run.undo();
         if (!undone) {
             warn(fmt::format("could not undo after \"{}\": {}; the next mount goes on from "
                              "intent {} of branch {}",

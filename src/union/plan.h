@@ -53,8 +53,10 @@ struct Place {
     // recovery finds it again.
     std::string parent{};
     std::string name{};
-    // Of the directory. Filled in by execute(): recovery takes no other one for it.
+    // Of the directory, filled in by execute(): recovery takes no other one for it, and finds it by
+    // its handle (sys/file_handle.h; empty where the file system has none) when it was moved.
     Identity parent_identity{};
+    std::string parent_handle{};
 };
 
 // Renames the object.

@@ -162,7 +162,7 @@ Result<void> PlanRun::back(const Bury& bury, const Grave& grave) {
     return exhume(grave, bury.identity, bury.place);
 }
 
-Result<void> PlanRun::back() {
+Result<void> PlanRun::back() const {
     Result<void> first;
     for (std::size_t index = plan_.size(); index-- > 0;) {
         const Step& step = plan_[index];
@@ -177,6 +177,15 @@ Result<void> PlanRun::back() {
         if (!undone && first) first = undone;
     }
     return first;
+}
+
+Result<void> PlanRun::undo() {
+    Result<void> undone = fail(EIO);
+    for (int attempt = 0; !undone && attempt < 2; ++attempt) {
+        undone = back();
+        if (undone) undone = synchronize();
+    }
+    return undone;
 }
 
 Result<void> PlanRun::synchronize() const {

@@ -30,14 +30,16 @@ public:
     // (ENOTEMPTY). Stops at the first error.
     Result<void> forward();
 
-    // Undoes what is done, last step first; goes on after an error and returns the first one.
-    Result<void> back();
+    // Undoes what is done, last step first, and makes that durable. What can't be undone at first
+    // is tried once more: an error here leaves names half changed, which must not hang on one
+    // failed call. Goes on after an error and returns the first one.
+    Result<void> undo();
 
     // Makes the names durable that the steps changed.
     Result<void> synchronize() const;
 
     // The last part that can fail: removes the buried directories, then, in place, what could not
-    // be buried. back() is still possible, except for what has been removed by then: empty
+    // be buried. undo() is still possible, except for what has been removed by then: empty
     // directories where somebody put something into a later one since forward() looked
     // (ENOTEMPTY), or all but the last of several objects that could not be buried.
     Result<void> settle();
@@ -67,6 +69,7 @@ private:
                                bool is_directory);
     Result<void> absent(bool elsewhere);
 
+    Result<void> back() const;
     static Result<void> back(const Move& move);
     static Result<void> back(const Replace& replace, const Grave& grave);
     static Result<void> back(const Bury& bury, const Grave& grave);

@@ -197,8 +197,7 @@ private:
         if (done) done = run.settle();
         const bool completed = done.has_value();
         if (!completed) {
-            auto undone = run.back();
-            if (undone) undone = run.synchronize();
+            const auto undone = run.undo();
             if (!undone) return leave(pending, undone.error().message());
         }
         const std::string name = file_name(pending.intent);

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "union/relocation.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <optional>
 #include <string_view>
 
+#include "sys/file_handle.h"
 #include "sys/open.h"
 #include "sys/statx.h"
 
@@ -44,6 +47,10 @@ Result<UniqueFd> walk(int root, std::string_view path) {
     return at;
 }
 
+Result<bool> is_meant(int directory, const Place& place) {
+    return Identity::of(TRY(sys::stat_descriptor(directory))) == place.parent_identity;
+}
+
 bool is_elsewhere(Errno error) {
     return error == ENOENT || error == ENOTDIR || error == ELOOP || error == EXDEV ||
            error == ENAMETOOLONG;
@@ -65,14 +72,16 @@ void Relocation::learn(const Plan& plan, const std::vector<std::size_t>& branche
 }
 
 Result<UniqueFd> Relocation::find(std::size_t branch, int root, const Place& place) const {
+    if (!place.parent_handle.empty()) {
+        // Without the right to open handles, or on another mount below the branch: by path.
+        auto opened = sys::open_file_handle(root, place.parent_handle, O_PATH | O_DIRECTORY);
+        if (opened && TRY(is_meant(opened->get(), place))) return opened;
+    }
     std::vector<std::string> candidates{place.parent};
     for (std::size_t next = 0; next < candidates.size(); ++next) {
         auto opened = walk(root, candidates[next]);
         if (!opened && !is_elsewhere(opened.error())) return opened;
-        if (opened) {
-            const Attributes attributes = TRY(sys::stat_descriptor(opened->get()));
-            if (Identity::of(attributes) == place.parent_identity) return opened;
-        }
+        if (opened && TRY(is_meant(opened->get(), place))) return opened;
         for (const Shift& shift : shifts_) {
             if (shift.branch != branch || candidates.size() >= kMostCandidates) continue;
             auto path = shifted(candidates[next], shift.from, shift.to);

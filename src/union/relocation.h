@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Finding directories again whose recorded paths are out of date, because other plans in flight
-// at the same time renamed their ancestors. Used by one thread.
+// Finding directories again whose recorded paths are out of date, because their ancestors were
+// renamed while the plan was in flight: by file handle, and where there are none by what other
+// plans in flight at the same time renamed. Used by one thread.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +21,8 @@ public:
     // plan's branch number i is called in find().
     void learn(const Plan& plan, const std::vector<std::size_t>& branches);
 
-    // The directory `place.parent` of the branch, O_PATH, or the one that it may have become; only
-    // the very directory that the record meant. An empty UniqueFd: it is not there any more.
+    // The parent directory of a place of the branch, O_PATH; only the very directory that
+    // the record meant. An empty UniqueFd: it is not there any more.
     // Other errnos than "not there": of openat2 and statx.
     Result<UniqueFd> find(std::size_t branch, int root, const Place& place) const;
 

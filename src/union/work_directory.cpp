@@ -5,15 +5,12 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <set>
 
 #include "sys/data.h"
 #include "sys/dirents.h"
 #include "sys/entry.h"
-#include "sys/metadata.h"
 #include "sys/open.h"
 #include "sys/small_file.h"
 #include "sys/statx.h"
@@ -22,15 +19,9 @@
 namespace plyfs {
 namespace {
 
-constexpr std::size_t kIdLength = 32;  // hexadecimal digits
-
 // A literal that is known to be one.
 Name known(const char* text) {
     return *Name::from(text);
-}
-
-bool is_id(std::string_view text) {
-    return text.size() == kIdLength && text.find_first_not_of("0123456789abcdef") == text.npos;
 }
 
 bool is_missing(Errno error) {
@@ -85,30 +76,6 @@ Result<UniqueFd> lock_against_others(int directory) {
     TRY(lock(file.get(), LOCK_EX));
     if (TRY(sys::stat_descriptor(file.get())).links == 0) return fail(ENOENT);
     return file;
-}
-
-Result<BranchId> read_id(int directory) {
-    BranchId id = TRY(sys::read_small_file(directory, known("id"), 2 * kIdLength));
-    while (id.ends_with('\n')) id.pop_back();
-    if (!is_id(id)) return fail(ENOENT);
-    return id;
-}
-
-// On disk when it returns, and `.plyfs` itself too.
-Result<BranchId> read_or_make_id(int root, int directory) {
-    auto id = read_id(directory);
-    if (id || !is_missing(id.error())) return id;
-    // The branch's default ACL and setgid bit are for its users' files, not for ours. EOPNOTSUPP,
-    // ENODATA: there is none.
-    static_cast<void>(sys::remove_xattr(directory, "system.posix_acl_default"));
-    TRY(sys::change_mode(directory, 0700));
-    id = TRY(make_mount_id());
-    TRY(gone(sys::remove_name(directory, known("id.new"))));
-    TRY(sys::write_new_file(directory, known("id.new"), *id + "\n", 0600));
-    TRY(sys::rename(directory, known("id.new"), directory, known("id"), 0));
-    TRY(sys::synchronize_directory(directory));
-    TRY(sys::synchronize_directory(root));
-    return id;
 }
 
 // The names in directory/`name`, as far as `part_of` makes something of them; none where it does
@@ -168,17 +135,6 @@ Result<bool> remove_whole(int root, int directory) {
 
 }  // namespace
 
-Result<MountId> make_mount_id() {
-    std::array<std::byte, kIdLength / 2> bytes{};
-    TRY(sys::random_bytes(bytes));
-    MountId id;
-    for (const std::byte byte : bytes) {
-        id += "0123456789abcdef"[std::to_integer<unsigned>(byte >> 4)];
-        id += "0123456789abcdef"[std::to_integer<unsigned>(byte & std::byte{15})];
-    }
-    return id;
-}
-
 WorkDirectory::WorkDirectory(int root, MountId mount) : root_(root), mount_(std::move(mount)) {}
 
 WorkDirectory::~WorkDirectory() = default;
@@ -194,7 +150,7 @@ Result<WorkDirectory::Opened> WorkDirectory::open() const {
         // Its last user took it away between the two calls: once more.
         if (!locked && is_missing(locked.error())) continue;
         if (!locked) return fail(locked.error());
-        opened.id = TRY(read_or_make_id(root_, directory));
+        opened.id = TRY(read_or_make_branch_id(root_, directory));
         const UniqueFd mounts = TRY(make_or_open_directory(directory, known("mounts")));
         opened.mount_lock = TRY(sys::open_at(mounts.get(), mount_name, O_RDWR | O_CREAT, 0600));
         if (TRY(lock(opened.mount_lock.get(), LOCK_EX | LOCK_NB)) == LockOutcome::Busy) {
@@ -240,13 +196,13 @@ Result<Leftovers> WorkDirectory::claim_leftovers() const {
     if (!locked && is_missing(locked.error())) return left;
     if (!locked) return fail(locked.error());
 
-    auto id = read_id(directory->get());
+    auto id = read_branch_id(directory->get());
     if (!id && !is_missing(id.error())) return fail(id.error());
     if (id) left.id = *std::move(id);
     std::set<MountId> found;
     for (const char* const name : {"mounts", "work", "intents"}) {
         TRY(for_each_name_in(directory->get(), known(name), [&](std::string_view entry) {
-            const auto mount = entry.substr(0, kIdLength);
+            const auto mount = entry.substr(0, kIdDigits);
             if (is_id(mount) && mount != mount_) found.emplace(mount);
         }));
     }

@@ -29,16 +29,11 @@
 #include "sys/mutex.h"
 #include "sys/result.h"
 #include "sys/unique_fd.h"
+#include "union/branch_id.h"
 
 namespace plyfs {
 
 inline constexpr char kWorkDirectoryName[] = ".plyfs";
-
-// 128 random bits as 32 hex digits. A branch's is kept in its work directory; a mount's is new at
-// each mount and the same on all its branches.
-using BranchId = std::string;
-using MountId = std::string;
-Result<MountId> make_mount_id();
 
 // A mount that ended without tidying up, claimed as long as `lock` is open.
 struct DeadMount {
@@ -96,8 +91,9 @@ public:
 
     // At unmount: takes this mount's part away, and the whole directory with its id when no other
     // mount is on it and nothing is left in it. True: it is gone. The descriptors handed out are
-    // closed; another use begins anew. Intent records left behind by this mount keep its part
-    // (graves included) for the next mount.
+    // closed; another use begins anew. A record on a branch that is not mounted now and waits for
+    // this one is never settled once the id is gone. Intent records left behind by this mount keep
+    // its part (graves included) for the next mount.
     Result<bool> remove_if_empty();
 
 private:
