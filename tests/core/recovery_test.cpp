@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "union/recovery.h"
+
+#include <algorithm>
+#include <catch2/catch_test_macros.hpp>
+#include <filesystem>
+#include <fstream>
+
+#include "core/plan_runs.h"
+
+namespace plyfs::test {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A rename over a copy on another branch, to be killed between its two steps.
+const Scenario kRename{.build =
+                           [](ScratchBranches& scratch) {
+                               scratch.make_file("0/old");
+                               scratch.make_file("1/new");
+                           },
+                       .plan =
+                           [](ScratchBranches& scratch) {
+                               return Plan{scratch.move("0/old", "0/new"), scratch.bury("1/new")};
+                           },
+                       .after = {{"0/new", "0/old"}}};
+
+struct Interrupted {
+    const std::unique_ptr<ScratchBranches> held =
+        interrupted(kRename, [](const Tree& tree) { return tree.contains("0/new"); });
+    ScratchBranches& scratch = *held;
+    const Tree after = kRename.after;
+
+    fs::path record() const {
+        for (const auto& entry : fs::directory_iterator(scratch.host_path("0/.plyfs/intents"))) {
+            return entry.path();
+        }
+        return {};
+    }
+};
+
+void append(const fs::path& path, std::string_view text) {
+    std::ofstream(path, std::ios::app | std::ios::binary) << text;
+}
+
+}  // namespace
+
+TEST_CASE("recovery of clean branches does nothing", "[recovery]") {
+    ScratchBranches scratch(2);
+    ScratchMount mount(scratch);
+    const RecoveryReport report = recover(mount.branches());
+    CHECK(report.warnings.empty());
+    CHECK(report.completed + report.undone + report.left + report.damaged + report.swept == 0);
+    CHECK(scratch.names() == std::vector<std::string>{"0", "1"});
+}
+
+TEST_CASE("recovery completes an interrupted plan", "[recovery]") {
+    Interrupted killed;
+    ScratchMount mount(killed.scratch);
+    const RecoveryReport report = recover(mount.branches());
+    CHECK(report.completed == 1);
+    CHECK(killed.scratch.tree() == killed.after);
+    CHECK(mount.tidy_up());
+}
+
+TEST_CASE("a name that was made again after its record is not touched", "[recovery]") {
+    Interrupted killed;
+    const ScratchBranches& scratch = killed.scratch;
+    fs::rename(scratch.host_path("1/new"), scratch.host_path("1/kept"));
+    killed.scratch.make_file("1/new");
+    ScratchMount mount(scratch);
+    CHECK(recover(mount.branches()).completed == 1);
+    CHECK(scratch.tree() == Tree{{"0/new", "0/old"}, {"1/kept", "1/new"}, {"1/new", "1/new"}});
+}
+
+TEST_CASE("recovery undoes what it can't complete", "[recovery]") {
+    Interrupted killed;
+    // Back to the start, and something else has the new name.
+    fs::rename(killed.scratch.host_path("0/new"), killed.scratch.host_path("0/old"));
+    killed.scratch.make_file("0/new");
+    const Tree before = killed.scratch.tree();
+    ScratchMount mount(killed.scratch);
+    const RecoveryReport report = recover(mount.branches());
+    CHECK(report.undone == 1);
+    CHECK(killed.scratch.tree() == before);
+    CHECK(mount.tidy_up());
+}
+
+TEST_CASE("a damaged record is set aside", "[recovery]") {
+    Interrupted killed;
+    const fs::path record = killed.record();
+    SECTION("garbage") {
+        append(record, "x");
+    }
+    SECTION("empty") {
+        fs::resize_file(record, 0);
+    }
+    SECTION("cut off") {
+        fs::resize_file(record, fs::file_size(record) - 1);
+    }
+    SECTION("not a file") {
+        fs::remove(record);
+        fs::create_symlink("/etc/passwd", record);
+    }
+    const Tree before = killed.scratch.tree();
+    for (const std::uint64_t expected : {1, 0}) {
+        ScratchMount mount(killed.scratch);
+        const RecoveryReport report = recover(mount.branches());
+        CHECK(report.damaged == expected);
+        CHECK(report.warnings.size() == expected);
+        CHECK(killed.scratch.tree() == before);
+        CHECK(fs::symlink_status(record.string() + ".damaged").type() != fs::file_type::not_found);
+        CHECK_FALSE(mount.tidy_up());
+    }
+}
+
+TEST_CASE("a record of a branch that is not mounted waits for it", "[recovery]") {
+    Interrupted killed;
+    const Tree before = killed.scratch.tree();
+    {
+        ScratchMount mount(killed.scratch);
+        const RecoveryReport report = recover(mount.branches().subspan(0, 1));
+        CHECK(report.left == 1);
+        CHECK(report.warnings.size() == 1);
+        CHECK(killed.scratch.tree() == before);
+    }
+    ScratchMount mount(killed.scratch);
+    CHECK(recover(mount.branches()).completed == 1);
+    CHECK(killed.scratch.tree() == killed.after);
+    CHECK(mount.tidy_up());
+}
+
+TEST_CASE("what was buried waits for the branch that has the record", "[recovery]") {
+    const Scenario unlink{
+        .build =
+            [](ScratchBranches& made) {
+                made.make_file("0/f");
+                made.make_file("1/f");
+            },
+        .plan = [](ScratchBranches& made) { return Plan{made.bury("1/f"), made.bury("0/f")}; },
+        .after = {}};
+    const auto held = interrupted(unlink, [](const Tree& tree) { return !tree.contains("1/f"); });
+    const ScratchBranches& scratch = *held;
+    const auto graves = [&] {
+        std::vector<std::string> names = scratch.names();
+        return std::ranges::count_if(
+            names, [](const std::string& name) { return name.find("grave.") != name.npos; });
+    };
+    REQUIRE(graves() == 1);
+    {
+        ScratchMount mount(scratch);
+        const RecoveryReport report = recover(mount.branches().subspan(1));
+        CHECK(report.warnings.size() == 1);
+        CHECK(report.swept == 0);
+        CHECK(graves() == 1);
+        CHECK_FALSE(*mount.work(1).remove_if_empty());
+    }
+    ScratchMount mount(scratch);
+    CHECK(recover(mount.branches()).completed == 1);
+    CHECK(scratch.tree().empty());
+    CHECK(mount.tidy_up());
+}
+
+TEST_CASE("a living mount's records are not replayed", "[recovery]") {
+    Interrupted killed;
+    const Tree before = killed.scratch.tree();
+    {
+        // The mount that wrote the record holds its locks again.
+        ScratchMount living(killed.scratch, kMountId);
+        REQUIRE(living.work(0).work());
+        REQUIRE(living.work(1).work());
+        ScratchMount other(killed.scratch);
+        const RecoveryReport report = recover(other.branches());
+        CHECK(report.warnings.empty());
+        CHECK(report.completed == 0);
+        CHECK(killed.scratch.tree() == before);
+        CHECK_FALSE(other.tidy_up());
+    }
+    ScratchMount mount(killed.scratch);
+    CHECK(recover(mount.branches()).completed == 1);
+    CHECK(killed.scratch.tree() == killed.after);
+}
+
+TEST_CASE("branches with one id are not recovered", "[recovery]") {
+    Interrupted killed;
+    const auto& scratch = killed.scratch;
+    fs::copy_file(scratch.host_path("0/.plyfs/id"), scratch.host_path("1/.plyfs/id"),
+                  fs::copy_options::overwrite_existing);
+    const Tree before = scratch.tree();
+    ScratchMount mount(scratch);
+    const RecoveryReport report = recover(mount.branches());
+    CHECK(report.left == 1);
+    CHECK(report.warnings.size() == 2);
+    CHECK(scratch.tree() == before);
+}
+
+TEST_CASE("objects that are gone are told", "[recovery]") {
+    Interrupted killed;
+    fs::remove(killed.scratch.host_path("0/new"));
+    ScratchMount mount(killed.scratch);
+    const RecoveryReport report = recover(mount.branches());
+    CHECK(report.completed == 1);
+    CHECK(report.warnings.size() == 1);
+    CHECK(killed.scratch.tree().empty());
+}
+
+}  // namespace plyfs::test
