@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstddef>
+#include <tuple>
 
 #include "sys/entry.h"
 #include "sys/metadata.h"
@@ -16,7 +17,7 @@ constexpr char kDigits[] = "0123456789abcdef";
 }  // namespace
 
 bool is_id(std::string_view text) {
-    return text.size() == kIdDigits && text.find_first_not_of(kDigits) == text.npos;
+    return text.size() == kIdDigits && text.find_first_not_of(kDigits) == std::string_view::npos;
 }
 
 Result<MountId> make_mount_id() {
@@ -42,7 +43,7 @@ Result<BranchId> read_or_make_branch_id(int root, int directory) {
     if (id || id.error() != ENOENT) return id;
     // The branch's default ACL and setgid bit are for its users' files, not for ours. EOPNOTSUPP,
     // ENODATA: there is none.
-    static_cast<void>(sys::remove_xattr(directory, "system.posix_acl_default"));
+    std::ignore = sys::remove_xattr(directory, "system.posix_acl_default");
     TRY(sys::change_mode(directory, 0700));
     id = TRY(make_mount_id());
     const Name temporary = TRY(Name::from("id.new"));

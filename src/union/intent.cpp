@@ -39,8 +39,9 @@ std::string escape(std::string_view text) {
 
 template <typename Number>
 bool parse(std::string_view text, Number& number, int base = 10) {
-    const char* const end = text.data() + text.size();
-    const auto [stop, error] = std::from_chars(text.data(), end, number, base);
+    const char* const begin = text.data();
+    const char* const end = begin + text.size();
+    const auto [stop, error] = std::from_chars(begin, end, number, base);
     return error == std::errc() && stop == end && !text.empty();
 }
 
@@ -109,7 +110,7 @@ public:
     // Up to the separator, which is taken too.
     std::string_view until(char separator) {
         const std::size_t size = text_.find(separator);
-        if (size == text_.npos) {
+        if (size == std::string_view::npos) {
             ok_ = false;
             text_ = {};
             return {};
@@ -212,7 +213,8 @@ std::string encode(const Intent& intent) {
 
 std::optional<Intent> decode(std::string_view text) {
     const std::size_t end = text.rfind("end ");
-    if (end == text.npos || text.substr(end) != "end " + checksum(text.substr(0, end)) + "\n") {
+    if (end == std::string_view::npos ||
+        text.substr(end) != "end " + checksum(text.substr(0, end)) + "\n") {
         return std::nullopt;
     }
     Intent intent;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <charconv>
+#include <tuple>
 
 #include "sys/entry.h"
 #include "sys/open.h"
@@ -27,11 +28,11 @@ Result<void> write_intent(const Intent& intent, WorkDirectory& home) {
     auto written = sys::write_new_file(work, temporary, encode(intent), 0600);
     if (written) written = sys::rename(work, temporary, intents, final_name, 0);
     if (!written) {
-        static_cast<void>(sys::remove_name(work, temporary));
+        std::ignore = sys::remove_name(work, temporary);
         return written;
     }
     written = sys::synchronize_directory(intents);
-    if (!written) static_cast<void>(drop_intent(intents, final_text));
+    if (!written) std::ignore = drop_intent(intents, final_text);
     return written;
 }
 
@@ -41,7 +42,7 @@ Result<void> drop_intent(int intents, const std::string& name) {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         removed = sys::remove_name(intents, file);
         if (!removed && removed.error() != ENOENT) continue;
-        static_cast<void>(sys::synchronize_directory(intents));
+        std::ignore = sys::synchronize_directory(intents);
         return {};
     }
     if (sys::open_at(intents, file, O_WRONLY | O_TRUNC)) return {};
@@ -55,7 +56,7 @@ std::optional<IntentName> parse_intent_name(std::string_view name) {
         name.remove_suffix(kDamaged.size());
     }
     const std::size_t dot = name.find('.');
-    if (dot == name.npos) return std::nullopt;
+    if (dot == std::string_view::npos) return std::nullopt;
     parsed.mount = name.substr(0, dot);
     const char* const end = name.data() + name.size();
     const auto [stop, error] = std::from_chars(name.data() + dot + 1, end, parsed.sequence);

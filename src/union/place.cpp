@@ -2,6 +2,7 @@
 #include "union/place.h"
 
 #include <cstdio>
+#include <ranges>
 #include <string_view>
 
 #include "sys/dirents.h"
@@ -114,7 +115,7 @@ Result<void> remove_without_record(const Plan& plan) {
         if (!bury->is_directory || TRY(look(bury->place, bury->identity)) != Found::Same) continue;
         TRY(refuse_unless_empty(bury->place.directory, bury->place.name));
     }
-    for (auto step = plan.rbegin(); step != plan.rend(); ++step) TRY(run_alone(*step));
+    for (const Step& step : plan | std::views::reverse) TRY(run_alone(step));
     return {};
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 #include "sys/small_file.h"
 
@@ -217,7 +218,7 @@ void PlanRun::remove_file_graves() {
         const auto victim = victim_of(plan_[index]);
         const Grave& grave = graves_[index];
         if (!victim || victim->is_directory || grave.directory < 0) continue;
-        static_cast<void>(remove_object(grave, false));
+        std::ignore = remove_object(grave, false);
     }
 }
 

@@ -40,7 +40,7 @@ Result<UniqueFd> walk(int root, std::string_view path) {
     while (!path.empty()) {
         std::size_t size = path.size();
         if (size > kLongestWalk) size = path.rfind('/', kLongestWalk);
-        if (size == path.npos || size == 0) return fail(ENOENT);
+        if (size == std::string_view::npos || size == 0) return fail(ENOENT);
         at = TRY(sys::open_directory_beneath(at.get(), std::string(path.substr(0, size))));
         path.remove_prefix(std::min(size + 1, path.size()));
     }

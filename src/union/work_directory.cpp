@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <set>
+#include <tuple>
 
 #include "sys/data.h"
 #include "sys/dirents.h"
@@ -73,7 +74,7 @@ Result<LockOutcome> lock(int descriptor, int operation) {
 // descriptor is open. ENOENT: it was removed while this waited.
 Result<UniqueFd> lock_against_others(int directory) {
     UniqueFd file = TRY(sys::open_at(directory, known("lock"), O_RDWR | O_CREAT, 0600));
-    TRY(lock(file.get(), LOCK_EX));
+    std::ignore = TRY(lock(file.get(), LOCK_EX));
     if (TRY(sys::stat_descriptor(file.get())).links == 0) return fail(ENOENT);
     return file;
 }
@@ -231,8 +232,9 @@ Result<UniqueFd> WorkDirectory::existing_intents() const {
     return sys::open_directory_at(directory.get(), known("intents"));
 }
 
-Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
-                                           const std::function<bool(std::string_view)>& keep) {
+Result<std::uint64_t>
+WorkDirectory::sweep(const DeadMount& dead,
+                     const std::function<bool(std::string_view)>& keep) const {
     std::uint64_t removed = 0;
     const auto work = work_of(dead.mount);
     if (work) {
@@ -256,7 +258,7 @@ Result<bool> WorkDirectory::remove_if_empty() {
     if (!locked) return fail(locked.error());
     if (opened_) {
         if (!TRY(has_intents(directory->get(), mount_))) {
-            TRY(clear_directory(opened_->work.get(), {}));
+            std::ignore = TRY(clear_directory(opened_->work.get(), {}));
         }
         TRY(remove_part(directory->get(), mount_));
         opened_.reset();

@@ -87,7 +87,7 @@ public:
     // bounded, however deep the tree. Returns how many objects were removed; the first error where
     // something could not be removed, after everything else is.
     Result<std::uint64_t> sweep(const DeadMount& dead,
-                                const std::function<bool(std::string_view)>& keep);
+                                const std::function<bool(std::string_view)>& keep) const;
 
     // At unmount: takes this mount's part away, and the whole directory with its id when no other
     // mount is on it and nothing is left in it. True: it is gone. The descriptors handed out are

@@ -72,7 +72,8 @@ bool cut_both_short(std::uint64_t first, Plan Overlap::* one, Plan Overlap::* ot
         second_killed = dead_at(second, [&] { overlap.run(overlap.*other); });
         ScratchMount mount(overlap.scratch);
         const RecoveryReport report = recover(mount.branches());
-        CHECK(report.warnings == std::vector<std::string>{});
+        CAPTURE(report.warnings);
+        CHECK(report.warnings.empty());
         CHECK(overlap.is_consistent());
         CHECK(mount.tidy_up());
     }

@@ -8,6 +8,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <csignal>
 #include <set>
+#include <tuple>
 
 #include "sys/fault.h"
 #include "union/recovery.h"
@@ -38,7 +39,8 @@ bool ends_as_expected(const Scenario& scenario, const Stage& stage) {
 void recover_and_check(const Scenario& scenario, const Stage& stage) {
     ScratchMount mount(stage.scratch);
     const RecoveryReport report = recover(mount.branches());
-    CHECK(report.warnings == std::vector<std::string>{});
+    CAPTURE(report.warnings);
+    CHECK(report.warnings.empty());
     const Tree tree = stage.scratch.tree();
     if (tree != stage.before) CHECK(tree == scenario.after);
     CHECK(mount.tidy_up());
@@ -95,7 +97,7 @@ std::unique_ptr<ScratchBranches> interrupted(const Scenario& scenario,
         const Plan plan = scenario.plan(*scratch);
         REQUIRE(dead_at(call, [&] {
             ScratchMount mount(*scratch, kMountId);
-            static_cast<void>(mount.execute(plan));
+            std::ignore = mount.execute(plan);
         }));
         if (reached(scratch->tree())) return scratch;
     }
@@ -107,7 +109,8 @@ void run_unharmed(const Scenario& scenario) {
     const auto done = mount.execute(stage.plan);
     CHECK((done ? 0 : done.error().code()) == scenario.error);
     CHECK(stage.scratch.tree() == scenario.after);
-    CHECK(mount.warnings == std::vector<std::string>{});
+    CAPTURE(mount.warnings);
+    CHECK(mount.warnings.empty());
     CHECK(mount.tidy_up());
 }
 
@@ -157,7 +160,8 @@ void fail_everywhere(const Scenario& scenario, int error) {
             failed = fault::disarm() >= call;
             left = stage.scratch.tree();
             CHECK(left == (done ? scenario.after : stage.before));
-            CHECK(mount.warnings == std::vector<std::string>{});
+            CAPTURE(mount.warnings);
+            CHECK(mount.warnings.empty());
         }
         recover_and_check(scenario, stage);
         CHECK(stage.scratch.tree() == left);

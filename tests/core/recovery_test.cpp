@@ -103,7 +103,7 @@ TEST_CASE("a damaged record is set aside", "[recovery]") {
         fs::create_symlink("/etc/passwd", record);
     }
     const Tree before = killed.scratch.tree();
-    for (const std::uint64_t expected : {1, 0}) {
+    for (const std::size_t expected : {1U, 0U}) {
         ScratchMount mount(killed.scratch);
         const RecoveryReport report = recover(mount.branches());
         CHECK(report.damaged == expected);
@@ -143,8 +143,9 @@ TEST_CASE("what was buried waits for the branch that has the record", "[recovery
     const ScratchBranches& scratch = *held;
     const auto graves = [&] {
         std::vector<std::string> names = scratch.names();
-        return std::ranges::count_if(
-            names, [](const std::string& name) { return name.find("grave.") != name.npos; });
+        return std::ranges::count_if(names, [](const std::string& name) {
+            return name.find("grave.") != std::string::npos;
+        });
     };
     REQUIRE(graves() == 1);
     {

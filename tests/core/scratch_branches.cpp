@@ -80,7 +80,7 @@ void ScratchBranches::make_file(const std::string& path) {
     label(path);
 }
 
-void ScratchBranches::make_link(const std::string& from, const std::string& to) {
+void ScratchBranches::make_link(const std::string& from, const std::string& to) const {
     REQUIRE(::link(host_path(from).c_str(), host_path(to).c_str()) == 0);
 }
 
@@ -125,7 +125,7 @@ Place ScratchBranches::place(const std::string& path) {
     const std::string parent = parent_of(path);
     opened_.push_back(sys::open_host_path(host_path(parent), O_PATH | O_DIRECTORY).value());
     const std::size_t slash = parent.find('/');
-    return {opened_.back().get(), slash == parent.npos ? "" : parent.substr(slash + 1),
+    return {opened_.back().get(), slash == std::string::npos ? "" : parent.substr(slash + 1),
             name_of(path)};
 }
 
@@ -147,7 +147,7 @@ Step ScratchBranches::bury(const std::string& path) {
 ScratchMount::ScratchMount(const ScratchBranches& scratch)
     : ScratchMount(scratch, make_mount_id().value()) {}
 
-ScratchMount::ScratchMount(const ScratchBranches& scratch, MountId mount) {
+ScratchMount::ScratchMount(const ScratchBranches& scratch, const MountId& mount) {
     for (std::size_t branch = 0; branch < scratch.count(); ++branch) {
         works_.push_back(std::make_unique<WorkDirectory>(scratch.root(branch), mount));
         branches_.push_back({scratch.root(branch), works_.back().get()});

@@ -36,7 +36,7 @@ public:
     // Paths are BRANCH/PATH, as in a Tree. Parents must exist.
     void make_directory(const std::string& path);
     void make_file(const std::string& path);
-    void make_link(const std::string& from, const std::string& to);
+    void make_link(const std::string& from, const std::string& to) const;
     void make_symlink(const std::string& path, const std::string& target);
 
     std::string host_path(const std::string& path) const { return top_ + '/' + path; }
@@ -68,7 +68,7 @@ private:
 class ScratchMount {
 public:
     explicit ScratchMount(const ScratchBranches& scratch);
-    ScratchMount(const ScratchBranches& scratch, MountId mount);
+    ScratchMount(const ScratchBranches& scratch, const MountId& mount);
 
     std::span<const PlanBranch> branches() const { return branches_; }
     WorkDirectory& work(std::size_t branch) { return *works_[branch]; }

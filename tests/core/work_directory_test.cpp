@@ -85,6 +85,7 @@ TEST_CASE("many threads find one work directory", "[work_directory]") {
     ScratchMount mount(scratch);
     std::vector<std::thread> threads;
     std::vector<BranchId> ids(8);
+    threads.reserve(ids.size());
     for (BranchId& id : ids) {
         threads.emplace_back([&] { id = mount.work(0).id().value(); });
     }
@@ -97,6 +98,7 @@ TEST_CASE("mounts come and go on one branch at the same time", "[work_directory]
     ScratchBranches scratch(1);
     std::vector<std::thread> threads;
     std::vector<int> failures(4, 0);
+    threads.reserve(failures.size());
     for (int& failed : failures) {
         threads.emplace_back([&] {
             for (int turn = 0; turn < 50; ++turn) {
@@ -149,13 +151,13 @@ TEST_CASE("a dead mount's temporary objects are swept, a living one's are not",
 }
 
 TEST_CASE("a deep tree is swept with few descriptors", "[work_directory]") {
-    constexpr int kDepth = 3000;  // deeper than PATH_MAX reaches
+    constexpr std::size_t kDepth = 3000;  // deeper than PATH_MAX reaches
     ScratchBranches scratch(1);
     {
         ScratchMount dead(scratch);
         UniqueFd at = sys::duplicate(dead.work(0).work().value()).value();
         const Name name = Name::from("deeper").value();
-        for (int depth = 0; depth < kDepth; ++depth) {
+        for (std::size_t depth = 0; depth < kDepth; ++depth) {
             REQUIRE(sys::make_directory(at.get(), name, 0700));
             REQUIRE(sys::open_at(at.get(), Name::from("f").value(), O_WRONLY | O_CREAT, 0600));
             at = sys::open_directory_at(at.get(), name).value();
