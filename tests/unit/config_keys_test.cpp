@@ -96,8 +96,9 @@ std::string uncommented(const std::string& text) {
     std::string out;
     for (const std::string& line : lines(text)) {
         const std::size_t mark = line.find("# ");
-        const std::size_t end = line.find_first_not_of(kLetters, mark == line.npos ? 0 : mark + 2);
-        const bool is_key = mark != line.npos && line.find_first_not_of(' ') == mark &&
+        const std::size_t end =
+            line.find_first_not_of(kLetters, mark == std::string::npos ? 0 : mark + 2);
+        const bool is_key = mark != std::string::npos && line.find_first_not_of(' ') == mark &&
                             end != mark + 2 && line.substr(std::min(end, line.size()), 2) == ": ";
         out += is_key ? line.substr(0, mark) + line.substr(mark + 2) : line;
         out += '\n';
