@@ -33,6 +33,8 @@ bool change_effective(std::uint32_t capability, bool on) {
 
 }  // namespace
 
+uid_t effective_user() { return ::geteuid(); }
+
 Result<void> prepare_serving_thread() {
     if (::unshare(CLONE_FS) != 0) return fail(Errno::last());
     ::umask(0);

@@ -24,6 +24,9 @@ struct Caller {
     std::optional<gid_t> supplementary_group;
 };
 
+// Whom the process acts as: geteuid(2).
+uid_t effective_user();
+
 // Prepares the calling thread to serve, once, before its first request: a umask of its own
 // (unshare(CLONE_FS)), no capability lost by changing the file system ids
 // (SECBIT_NO_SETUID_FIXUP), CAP_FSETID and CAP_SYS_RESOURCE out of the effective set, so that the

@@ -2,13 +2,12 @@
 #include "union/work_directory.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <set>
 #include <tuple>
 
+#include "sys/credentials.h"
 #include "sys/data.h"
 #include "sys/dirents.h"
 #include "sys/entry.h"
@@ -44,7 +43,8 @@ Result<UniqueFd> make_or_open_directory(int parent, Name name) {
 // Who may write here makes the daemon rename whatever they like.
 Result<void> refuse_if_foreign(int directory) {
     const Attributes attributes = TRY(sys::stat_descriptor(directory));
-    if (attributes.uid != ::geteuid() || (attributes.mode & 0022) != 0) return fail(EPERM);
+    if (attributes.uid != sys::effective_user() || (attributes.mode & 0022) != 0)
+        return fail(EPERM);
     return {};
 }
 
