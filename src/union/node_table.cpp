@@ -37,6 +37,7 @@ NodeTable::~NodeTable() {
 NodeRef NodeTable::make(mode_t type) {
     NodeRef node(new Node(*this, next_id_++, type & S_IFMT));
     by_id_.emplace(node->id, node.get());
+    peak_ = std::max(peak_, by_id_.size());
     return node;
 }
 
@@ -278,6 +279,14 @@ void NodeTable::exchange_places(const NodeRef& one, const NodeRef& one_parent, N
 std::size_t NodeTable::name_count(const Node& node) const {
     const Lock lock(mutex_);
     return node.names_.size();
+}
+
+bool NodeTable::shrunk() {
+    constexpr std::size_t kWorthwhile = 50'000;
+    const Lock lock(mutex_);
+    if (by_id_.size() + kWorthwhile > peak_ || by_id_.size() > peak_ / 2) return false;
+    peak_ = by_id_.size();
+    return true;
 }
 
 std::size_t NodeTable::size() const {

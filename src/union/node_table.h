@@ -91,6 +91,10 @@ public:
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;
 
+    // True once after each time the table has lost half of its nodes and at least 50,000: what
+    // they took is worth giving back to the system.
+    bool shrunk();
+
     // Nodes in existence, and what one weighs without its names, in bytes.
     std::size_t size() const;
 
@@ -121,6 +125,7 @@ private:
 
     mutable Mutex mutex_;
     NodeId next_id_ GUARDED_BY(mutex_) = kRootNode;
+    std::size_t peak_ GUARDED_BY(mutex_) = 0;  // of the number of nodes, since shrunk()
     std::unordered_map<NodeId, Node*> by_id_ GUARDED_BY(mutex_);
     std::unordered_map<PlaceKey, Node*, PlaceHash> directories_ GUARDED_BY(mutex_);
     std::unordered_map<RealId, Node*, RealIdHash> objects_ GUARDED_BY(mutex_);

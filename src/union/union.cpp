@@ -2,6 +2,7 @@
 #include "union/union.h"
 
 #include "sys/file_system_identity.h"
+#include "sys/memory.h"
 
 namespace plyfs {
 
@@ -18,6 +19,11 @@ Union::~Union() = default;
 
 UnionCounts Union::counts() const {
     return {nodes_.size(), files_.size(), directories_.size(), cache_.size()};
+}
+
+void Union::forget(NodeId node, std::uint64_t count) {
+    nodes_.forget(node, count);
+    if (nodes_.shrunk()) sys::return_free_memory();
 }
 
 FileSystemSpace Union::statfs() {

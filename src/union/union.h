@@ -127,7 +127,7 @@ public:
     // Names and nodes.
     // ENOENT: no branch has it.
     Result<Entry> lookup(NodeId parent, Name name);
-    void forget(NodeId node, std::uint64_t count) { nodes_.forget(node, count); }
+    void forget(NodeId node, std::uint64_t count);
     // `handle` 0: none.
     Result<Attributes> getattr(NodeId node, HandleId handle = 0);
     Result<Attributes> setattr(const Request& request, NodeId node, const AttributeChange& change,
