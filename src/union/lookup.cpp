@@ -3,6 +3,7 @@
 // From a name to a node: what the branches have under it, which of that the union shows, and the
 // attributes it is shown with.
 #include <algorithm>
+#include <tuple>
 
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -67,7 +68,12 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
 
 void Union::show_first(Hits& hits, config::Policy policy) const {
     if (hits.size() < 2 || in_order(policy)) return;
-    const auto chosen = choose_search(policy, facts(hits), thread_random_source());
+    std::vector<BranchFacts> candidates;
+    for (const Hit& hit : hits) {
+        const auto one = facts(hit.branch, true, hit.attributes.modification_time);
+        if (one) candidates.push_back(*one);
+    }
+    const auto chosen = choose_search(policy, candidates, thread_random_source());
     if (!chosen) return;
     const auto shown =
         std::ranges::find_if(hits, [&](const Hit& hit) { return hit.branch == chosen->front(); });
@@ -132,7 +138,12 @@ Attributes Union::merge(std::span<const Attributes> attributes) {
         merged.access_time = std::max(merged.access_time, other.access_time);
         merged.modification_time = std::max(merged.modification_time, other.modification_time);
         merged.change_time = std::max(merged.change_time, other.change_time);
-        if (other.has_birth && other.real.birth < attributes[eldest].real.birth) eldest = index;
+        // Of copies made in one tick, the same one whatever the order of the branches.
+        const Attributes& oldest = attributes[eldest];
+        if (other.has_birth &&
+            std::tie(other.real.birth, other.inode) < std::tie(oldest.real.birth, oldest.inode)) {
+            eldest = index;
+        }
     }
     // 1 says that the number of subdirectories is not counted, as on btrfs: programs that would
     // stop at the count (find) read the types instead.
