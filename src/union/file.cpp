@@ -26,7 +26,13 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     if (changes && !branches_[branch]->writable()) return fail(EROFS);
     const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
     // In two steps where it truncates: only what is known to be the node's own file.
-    UniqueFd descriptor = TRY(open_object(*node, open_file_flags(flags) & ~O_TRUNC));
+    const int wanted = open_file_flags(flags) & ~O_TRUNC;
+    auto found = open_object(*node, wanted);
+    // An append-only file (chattr +a) is opened for appending or not at all.
+    if (!found && found.error() == EPERM && (flags & O_APPEND) != 0) {
+        found = open_object(*node, wanted | O_APPEND);
+    }
+    UniqueFd descriptor = TRY(std::move(found));
     if ((flags & O_TRUNC) != 0) TRY(sys::truncate(descriptor.get(), 0));
     return opened({std::move(descriptor), node, nodes_.real(*node), branch, flags});
 }
