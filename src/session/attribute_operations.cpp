@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "session/reply.h"
@@ -50,6 +51,29 @@ void reply_bytes(fuse_req_t request, std::size_t size, Read&& read) {
     } else {
         fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *filled);
     }
+}
+
+// Without posix_acl the kernel hands ACLs on like any other attribute: they would be kept, and
+// nobody would obey them.
+bool is_refused(const Context& context, std::string_view name) {
+    return !context.options.posix_acl && name.starts_with("system.posix_acl_");
+}
+
+// listxattr(2) shows the names below `trusted.` to CAP_SYS_ADMIN only; the kernel leaves that to
+// the file system, which knows of the caller's rights no more than the user. Returns how many bytes
+// of `names` are left; each name ends with a NUL.
+std::size_t drop_trusted(std::span<std::byte> names) {
+    char* const all = reinterpret_cast<char*>(names.data());
+    std::size_t kept = 0;
+    for (std::size_t at = 0; at < names.size();) {
+        const std::size_t length = ::strnlen(all + at, names.size() - at - 1) + 1;
+        if (!std::string_view(all + at, length).starts_with("trusted.")) {
+            std::memmove(all + kept, all + at, length);
+            kept += length;
+        }
+        at += length;
+    }
+    return kept;
 }
 
 #if FUSE_USE_VERSION >= 318
@@ -128,6 +152,7 @@ void statx(fuse_req_t request, fuse_ino_t node, int /*flags*/, int /*mask*/, fus
 
 void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t size) {
     serve(request, [&](Context& context) {
+        if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
         reply_bytes(request, size, [&](std::span<std::byte> value) {
             return context.united.getxattr(node, name, value);
         });
@@ -136,8 +161,10 @@ void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t
 
 void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
     serve(request, [&](Context& context) {
-        reply_bytes(request, size, [&](std::span<std::byte> names) {
-            return context.united.listxattr(node, names);
+        reply_bytes(request, size, [&](std::span<std::byte> names) -> Result<std::size_t> {
+            const std::size_t filled = TRY(context.united.listxattr(node, names));
+            if (names.empty() || fuse_req_ctx(request)->uid == 0) return filled;
+            return drop_trusted(names.first(filled));
         });
     });
 }
@@ -145,6 +172,7 @@ void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
 void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char* value,
               std::size_t size, int flags) {
     serve(request, [&](Context& context) {
+        if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
         const bool is_acl = std::strcmp(name, "system.posix_acl_access") == 0;
         const bool keep_set_id = is_acl && may_keep_set_id(request, context, node);
         const auto bytes = std::as_bytes(std::span(value, size));
@@ -155,6 +183,7 @@ void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char*
 
 void removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
     serve(request, [&](Context& context) {
+        if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
         reply_status(request, context.united.removexattr(Asked(request), node, name));
     });
 }
