@@ -37,11 +37,12 @@ std::optional<BranchFacts> Union::facts(BranchIndex index, bool exists,
     return facts;
 }
 
-std::vector<BranchFacts> Union::facts(const Hits& hits) const {
+Result<std::vector<BranchFacts>> Union::facts(const Hits& hits) const {
     std::vector<BranchFacts> known;
     for (const Hit& hit : hits) {
         const auto one = facts(hit.branch, true, hit.attributes.modification_time);
-        if (one) known.push_back(*one);
+        if (!one) return fail(EIO);
+        known.push_back(*one);
     }
     std::ranges::sort(known, {}, &BranchFacts::branch);
     return known;

@@ -15,10 +15,11 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     TRY(request.journal.begin("link"));
     const NodeRef parent = TRY(directory(new_parent_id));
     const NodeRef node = TRY(this->node(id));
-    if (node->is_directory()) return fail(EPERM);
     const Lock lock(parent->mutex);
-    const Lock node_lock(node->mutex);
     TRY(check_absent(*parent, new_name));
+    // Before its lock is taken: it may be above `parent`.
+    if (node->is_directory()) return fail(EPERM);
+    const Lock node_lock(node->mutex);
     if (nodes_.stack(*parent).empty()) return fail(ENOENT);
     const BranchIndex branch = nodes_.stack(*node).front();
     if (!branches_[branch]->writable()) return fail(EROFS);

@@ -89,22 +89,21 @@ Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
 Result<std::vector<UniqueFd>> Union::open_directory_copies(const Node& node,
                                                            config::Function function) const {
     std::vector<BranchFacts> candidates;
-    Errno failure(ESTALE);
     for (const BranchIndex branch : nodes_.stack(node)) {
         const auto directory = open_directory(node, branch);
         const auto attributes =
             directory ? sys::stat_descriptor((*directory)->get()) : fail(directory.error());
-        if (!attributes) {
-            if (!is_absent(attributes.error())) failure = attributes.error();
-            continue;
-        }
+        if (!attributes && is_absent(attributes.error())) continue;
+        if (!attributes) return fail(attributes.error());
+        // No copy must be left out of what is changed.
         const auto known = facts(branch, true, attributes->modification_time);
-        if (known) candidates.push_back(*known);
+        if (!known) return fail(EIO);
+        candidates.push_back(*known);
     }
     std::vector<UniqueFd> copies;
     if (candidates.empty()) {
         const Location location = nodes_.location(node);
-        if (!location.held) return fail(failure);
+        if (!location.held) return fail(ESTALE);
         copies.push_back(TRY(sys::duplicate(location.held->get())));
         return copies;
     }
@@ -143,7 +142,7 @@ Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
     }
     if (hits.size() < 2) return copies;
     const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function),
-                                                facts(hits), thread_random_source()));
+                                                TRY(facts(hits)), thread_random_source()));
     if (std::ranges::find(chosen, shown) == chosen.end()) copies.clear();
     for (const Hit& hit : hits) {
         if (hit.branch == shown || std::ranges::find(chosen, hit.branch) == chosen.end()) continue;

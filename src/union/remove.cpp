@@ -49,7 +49,7 @@ Result<bool> Union::is_empty_directory(const Node& node, const Hits& hits) const
 
 Result<Union::Hits> Union::chosen_hits(const Hits& hits, config::Function function) const {
     const BranchList chosen = TRY(choose_action(policy_for(options_.policies, function),
-                                                facts(hits), thread_random_source()));
+                                                TRY(facts(hits)), thread_random_source()));
     Hits result;
     for (const std::size_t branch : chosen) {
         result.push_back(

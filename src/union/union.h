@@ -249,7 +249,8 @@ private:
     // None: the branch can't be asked.
     std::optional<BranchFacts> facts(BranchIndex branch, bool exists,
                                      Timestamp modification_time) const;
-    std::vector<BranchFacts> facts(const Hits& hits) const;
+    // Of all: no copy must be left out of what is changed. EIO: a branch can't be asked.
+    Result<std::vector<BranchFacts>> facts(const Hits& hits) const;
     Result<CreateChoice> choose_targets(const Node& parent, config::Function function) const;
     // The directory of `node` on `branch`, made there with its parents if it lacks them, with the
     // owner, mode, times and extended attributes of the one seen. Takes moves_.
