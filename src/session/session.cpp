@@ -58,7 +58,7 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
     if (!mount) return refuse(fmt::format("no random numbers: {}", mount.error().message()));
     BranchSet branches;
     for (const config::BranchOptions& branch : options.branches) {
-        auto opened = Branch::open(branch, options.min_free_space, *mount);
+        auto opened = Branch::open(branch, options.min_free_space, *mount, options.no_atime);
         if (!opened) {
             return refuse(fmt::format("branch {}: {}", branch.path, opened.error().message()));
         }

@@ -11,17 +11,18 @@ namespace plyfs {
 
 Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& options,
                                              std::uint64_t default_min_free_space,
-                                             const MountId& mount) {
+                                             const MountId& mount, bool no_atime) {
     std::unique_ptr<Branch> branch(new Branch);
     branch->path_ = options.path;
     branch->mode_ = options.mode;
     branch->min_free_space_ = options.min_free_space.value_or(default_min_free_space);
     branch->original_ = TRY(sys::open_host_path(options.path, O_PATH | O_DIRECTORY));
-    if (options.mode == BranchMode::ReadOnly) {
-        auto clone = sys::clone_read_only(branch->original_.get());
+    const bool read_only = options.mode == BranchMode::ReadOnly;
+    if (read_only || no_atime) {
+        auto clone = sys::clone_mount(branch->original_.get(), {read_only, no_atime});
         if (clone) {
             branch->root_ = *std::move(clone);
-            branch->guarded_ = true;
+            branch->guarded_ = read_only;
         } else if (clone.error() != EPERM && clone.error() != ENOSYS) {
             return fail(clone.error());
         }

@@ -30,10 +30,11 @@ public:
     // of its mount; where the right to mount is missing (EPERM, ENOSYS) it is used as it is and
     // guarded() says so.
     // ENOENT, ENOTDIR, EACCES: of the path. Others: of open_tree(2) and mount_setattr(2).
-    // `mount` names the mount in the branch's work directory.
+    // `mount` names the mount in the branch's work directory. `no_atime`: reads that are passed
+    // through leave the access times too (through a clone of the mount, where that may be made).
     static Result<std::unique_ptr<Branch>> open(const config::BranchOptions& options,
                                                 std::uint64_t default_min_free_space,
-                                                const MountId& mount);
+                                                const MountId& mount, bool no_atime = false);
 
     // O_PATH descriptor of the branch's root; lives as long as the Branch.
     int root() const noexcept { return root_.get(); }
