@@ -112,6 +112,11 @@ void take_branches(const Draft& draft, Configuration& configuration, ConfigError
     }
 }
 
+// False where config=FILE stands in for the source.
+bool names_source(const Request& request) {
+    return !request.source.empty() && request.source != "none";
+}
+
 std::string joined_paths(const std::vector<BranchOptions>& branches) {
     std::string joined;
     for (const BranchOptions& branch : branches)
@@ -157,8 +162,10 @@ std::expected<Configuration, ConfigErrors> load(const Request& request,
     configuration.options = draft.options;
     configuration.options.mountpoint = real_mountpoint(draft.options.mountpoint);
     take_branches(draft, configuration, errors);
+    // As given: by it mount(8) tells that a line of fstab is mounted already.
     if (configuration.options.fsname.empty())
-        configuration.options.fsname = joined_paths(configuration.options.branches);
+        configuration.options.fsname =
+            names_source(request) ? request.source : joined_paths(configuration.options.branches);
     if (!errors.empty()) return std::unexpected(std::move(errors));
     configuration.origins = std::move(draft.origins);
     configuration.warnings = std::move(draft.warnings);

@@ -123,7 +123,7 @@ struct Options {
     bool dir_sync = false;     // dirsync
     bool allow_other = true;   // when mounted by root; default false otherwise
     bool nonempty = false;
-    std::string fsname;  // default: the branches joined by ':'
+    std::string fsname;  // default: the source as given
     std::string subtype = "plyfs";
 
     bool foreground = false;  // -f
