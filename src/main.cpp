@@ -131,7 +131,9 @@ int run(const cli::MountCommand& command) {
     });
 }
 
-int run(const cli::UmountCommand& command) { return cli::umount(command, std::cerr); }
+int run(const cli::UmountCommand& command) {
+    return cli::umount(command, std::cerr);
+}
 
 int run(const cli::CheckCommand& command) {
     for (const std::string& warning : command.configuration.warnings) {

@@ -44,7 +44,7 @@ struct OpenFilesCounts {
     std::uint64_t backings = 0;           // registered now
     std::uint64_t passthrough_opens = 0;  // since the mount
     std::uint64_t cached_opens = 0;
-    std::uint64_t refused = 0;            // registrations that the kernel refused
+    std::uint64_t refused = 0;  // registrations that the kernel refused
 };
 
 class OpenFiles {

@@ -79,12 +79,12 @@ std::size_t drop_trusted(std::span<std::byte> names) {
 #if FUSE_USE_VERSION >= 318
 struct statx to_statx(const Attributes& attributes) {
     const auto stamp = [](const Timestamp& time) {
-        struct statx_timestamp result {};
+        struct statx_timestamp result{};
         result.tv_sec = time.seconds;
         result.tv_nsec = time.nanoseconds;
         return result;
     };
-    struct statx result {};
+    struct statx result{};
     result.stx_mask = STATX_BASIC_STATS | (attributes.has_birth ? STATX_BTIME : 0);
     result.stx_blksize = attributes.block_size;
     result.stx_attributes = attributes.flags;
@@ -114,8 +114,7 @@ bool may_keep_set_id(fuse_req_t request, Context& context, fuse_ino_t node) {
     if (!attributes) return false;
     if (attributes->gid == caller->gid) return true;
     std::vector<gid_t> groups(64);
-    const int count =
-        fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
+    const int count = fuse_req_getgroups(request, static_cast<int>(groups.size()), groups.data());
     if (count < 0) return false;
     groups.resize(std::min(groups.size(), static_cast<std::size_t>(count)));
     return std::ranges::find(groups, attributes->gid) != groups.end();
@@ -191,7 +190,7 @@ void removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
 void statfs(fuse_req_t request, fuse_ino_t /*node*/) {
     serve(request, [&](Context& context) {
         const FileSystemSpace space = context.united.statfs();
-        struct statvfs answer {};
+        struct statvfs answer{};
         answer.f_bsize = space.block_size;
         answer.f_frsize = space.unit;
         answer.f_blocks = space.blocks;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/device_loop.h"
 
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <linux/fuse.h>
-#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -74,8 +74,8 @@ RequestExtras read_extras(std::span<const char> request) {
 void log_request(std::span<const char> request) {
     fuse_in_header header{};
     if (!read_object(request, 0, header)) return;
-    fmt::print(stderr, "request {} node={} unique={} uid={} pid={}\n",
-               request_name(header.opcode), header.nodeid, header.unique, header.uid, header.pid);
+    fmt::print(stderr, "request {} node={} unique={} uid={} pid={}\n", request_name(header.opcode),
+               header.nodeid, header.unique, header.uid, header.pid);
 }
 
 // Adds to libfuse's answer what it has no names for, as far as the kernel offers it.
@@ -107,7 +107,9 @@ std::uint64_t offered_flags(std::span<const char> request) {
 
 }  // namespace
 
-const RequestExtras& current_extras() noexcept { return extras; }
+const RequestExtras& current_extras() noexcept {
+    return extras;
+}
 
 Result<void> answer_init(fuse_session* session) {
     fuse_buf buffer{};
@@ -143,10 +145,7 @@ Result<void> answer_init(fuse_session* session) {
 
 DeviceLoop::DeviceLoop(fuse_session* session, std::size_t threads, bool log_requests,
                        std::function<void()> ended)
-    : session_(session),
-      log_requests_(log_requests),
-      ended_(std::move(ended)),
-      running_(threads) {
+    : session_(session), log_requests_(log_requests), ended_(std::move(ended)), running_(threads) {
     for (std::size_t index = 0; index < threads; ++index) threads_.emplace_back([this] { run(); });
 }
 

@@ -28,9 +28,13 @@ private:
     std::size_t used_ = 0;
 };
 
-bool is_dot(std::string_view name) { return name == "." || name == ".."; }
+bool is_dot(std::string_view name) {
+    return name == "." || name == "..";
+}
 
-mode_t type_bits(unsigned char type) { return static_cast<mode_t>(type) << 12; }  // DTTOIF()
+mode_t type_bits(unsigned char type) {
+    return static_cast<mode_t>(type) << 12;
+}  // DTTOIF()
 
 }  // namespace
 
@@ -49,7 +53,7 @@ void readdir(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t of
     serve(request, [&](Context& context) {
         Buffer buffer(size);
         const auto visit = [&](const DirectoryEntry& entry) {
-            struct stat listed {};
+            struct stat listed{};
             listed.st_ino = entry.inode;
             listed.st_mode = type_bits(entry.type);
             return buffer.take(fuse_add_direntry(request, buffer.free(), buffer.room(),
@@ -74,8 +78,8 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
             parameter.attr.st_mode = type_bits(listed.type);
             const auto name = Name::from(listed.name.data());
             // An entry that does not fit must not count as a lookup: sized first.
-            const std::size_t needed = fuse_add_direntry_plus(request, nullptr, 0,
-                                                              listed.name.data(), nullptr, 0);
+            const std::size_t needed =
+                fuse_add_direntry_plus(request, nullptr, 0, listed.name.data(), nullptr, 0);
             if (needed > buffer.room()) return false;
             if (!is_dot(listed.name) && name) {
                 const Result<Entry> entry = context.united.lookup(node, *name);

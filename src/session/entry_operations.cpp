@@ -37,8 +37,7 @@ void forget_multi(fuse_req_t request, std::size_t count, fuse_forget_data* forge
 void mknod(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode, dev_t device) {
     serve(request, [&](Context& context) {
         with_name(request, name, [&](Name valid) {
-            reply_entry(request,
-                        context.united.mknod(Asked(request), parent, valid, mode, device));
+            reply_entry(request, context.united.mknod(Asked(request), parent, valid, mode, device));
         });
     });
 }

@@ -60,7 +60,9 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
     connection->time_gran = 1;  // nanoseconds
 }
 
-std::uint64_t further_init_flags() noexcept { return kCreateSupplementaryGroup; }
+std::uint64_t further_init_flags() noexcept {
+    return kCreateSupplementaryGroup;
+}
 
 std::string describe_features() {
     utsname kernel{};

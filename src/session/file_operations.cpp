@@ -16,7 +16,9 @@
 namespace plyfs::session {
 namespace {
 
-bool for_writing(const FileHandle& file) { return (file.flags & O_ACCMODE) != O_RDONLY; }
+bool for_writing(const FileHandle& file) {
+    return (file.flags & O_ACCMODE) != O_RDONLY;
+}
 
 // What the kernel was told of the file's size and times before it was opened for writing.
 void invalidate_attributes(const Context& context, NodeId node) {
@@ -30,9 +32,8 @@ void invalidate_attributes(const Context& context, NodeId node) {
 Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
     const FileHandle& file = *opened.file;
     const bool wanted = context.passthrough && context.united.branches()[file.branch]->writable();
-    const auto attachment =
-        TRY(context.open_files.attach(file.node->id, file.real, file.descriptor.get(),
-                                      for_writing(file), wanted));
+    const auto attachment = TRY(context.open_files.attach(
+        file.node->id, file.real, file.descriptor.get(), for_writing(file), wanted));
     info.fh = opened.handle;
     if (known && attachment.first_unseen_writer) {
         invalidate_attributes(context, file.node->id);
@@ -132,8 +133,8 @@ void write(fuse_req_t request, fuse_ino_t /*node*/, const char* bytes, std::size
     serve(request, [&](Context& context) {
         const auto file = file_of(request, context, info);
         if (!file) return;
-        const auto written = sys::write_at(file->descriptor.get(),
-                                           std::as_bytes(std::span(bytes, size)), offset);
+        const auto written =
+            sys::write_at(file->descriptor.get(), std::as_bytes(std::span(bytes, size)), offset);
         if (!written) return reply_error(request, written.error());
         fuse_reply_write(request, *written);
     });
@@ -212,10 +213,9 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argume
            fuse_file_info* info, unsigned flags, const void* in, std::size_t in_size,
            std::size_t out_size) {
     serve(request, [&](Context& context) {
-        const auto known = {static_cast<unsigned>(FS_IOC_GETFLAGS),
-                            static_cast<unsigned>(FS_IOC_SETFLAGS),
-                            static_cast<unsigned>(FS_IOC_FSGETXATTR),
-                            static_cast<unsigned>(FS_IOC_FSSETXATTR)};
+        const auto known = {
+            static_cast<unsigned>(FS_IOC_GETFLAGS), static_cast<unsigned>(FS_IOC_SETFLAGS),
+            static_cast<unsigned>(FS_IOC_FSGETXATTR), static_cast<unsigned>(FS_IOC_FSSETXATTR)};
         if (std::ranges::find(known, command) == known.end()) {
             return reply_error(request, Errno(ENOTTY));
         }

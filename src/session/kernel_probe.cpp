@@ -23,11 +23,16 @@ struct Feature {
 };
 
 constexpr std::array kFeatures{
-    Feature{"atomic-o-trunc", 3},     Feature{"readdirplus", 13},
-    Feature{"parallel-dirops", 18},   Feature{"posix-acl", 20},
-    Feature{"handle-killpriv-v2", 28}, Feature{"create-supp-group", 34},
-    Feature{"expire-only", 35},       Feature{"passthrough", 37},
-    Feature{"resend", 39},            Feature{"allow-idmap", 40},
+    Feature{"atomic-o-trunc", 3},
+    Feature{"readdirplus", 13},
+    Feature{"parallel-dirops", 18},
+    Feature{"posix-acl", 20},
+    Feature{"handle-killpriv-v2", 28},
+    Feature{"create-supp-group", 34},
+    Feature{"expire-only", 35},
+    Feature{"passthrough", 37},
+    Feature{"resend", 39},
+    Feature{"allow-idmap", 40},
     Feature{"over-io-uring", 41},
 };
 

@@ -46,7 +46,9 @@ namespace {
 constexpr std::chrono::milliseconds kFirstPause{1};
 constexpr std::chrono::milliseconds kLongestPause{50};
 
-bool is_busy(Errno error) { return error == EAGAIN || error == EACCES; }
+bool is_busy(Errno error) {
+    return error == EAGAIN || error == EACCES;
+}
 
 // Answers when `attempt` no longer finds the lock busy or the caller gave up. On a thread of its
 // own, so that waiters never use up the ones that serve.

@@ -18,7 +18,7 @@ sys::Caller caller_of(fuse_req_t request) {
 }  // namespace
 
 struct stat to_stat(const Attributes& attributes) {
-    struct stat result {};
+    struct stat result{};
     result.st_ino = attributes.inode;
     result.st_mode = attributes.mode;
     result.st_nlink = attributes.links;
@@ -59,7 +59,9 @@ void reply_status(fuse_req_t request, const Result<void>& result) {
     fuse_reply_err(request, result ? 0 : result.error().code());
 }
 
-void reply_error(fuse_req_t request, Errno error) { fuse_reply_err(request, error.code()); }
+void reply_error(fuse_req_t request, Errno error) {
+    fuse_reply_err(request, error.code());
+}
 
 Asked::Asked(fuse_req_t request) : request_{caller_of(request), journal_} {}
 

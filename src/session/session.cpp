@@ -5,6 +5,7 @@
 #include <fmt/core.h>
 #include <fuse_lowlevel.h>
 #include <poll.h>
+#include <spawn.h>
 #include <spdlog/spdlog.h>
 #include <sys/eventfd.h>
 #include <sys/mount.h>
@@ -14,7 +15,6 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
-#include <spawn.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -97,8 +97,8 @@ void detach(const std::string& mountpoint) {
     // Not root: the setuid helper may.
     const char* arguments[] = {"fusermount3", "-u", "-z", "-q", "--", mountpoint.c_str(), nullptr};
     pid_t child = 0;
-    if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr,
-                       const_cast<char* const*>(arguments), environ) == 0) {
+    if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr, const_cast<char* const*>(arguments),
+                       environ) == 0) {
         ::waitpid(child, nullptr, 0);
     }
 }
@@ -174,8 +174,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
 
     MountArguments arguments(options);
     const fuse_lowlevel_ops table = operations(options);
-    const SessionPointer session(
-        fuse_session_new(arguments.get(), &table, sizeof table, &context));
+    const SessionPointer session(fuse_session_new(arguments.get(), &table, sizeof table, &context));
     if (!session) return refuse("libfuse refused the mount options (see above)");
     context.session = session.get();
 
@@ -205,14 +204,13 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
             const std::uint64_t one = 1;
             if (::write(ended.get(), &one, sizeof one) != sizeof one) std::abort();
         });
-        struct stat mounted {};
+        struct stat mounted{};
         // Served by the loop: the mount answers. Also tells its connection.
         if (::stat(options.mountpoint.c_str(), &mounted) != 0) {
             spdlog::error("{}: does not answer", options.mountpoint);
         }
         ready();
-        wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(),
-                             ended.get());
+        wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(), ended.get());
     }
     fuse_session_unmount(session.get());
     for (const auto& branch : united.branches()) {

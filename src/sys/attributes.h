@@ -32,8 +32,7 @@ struct RealIdHash {
     std::size_t operator()(const RealId& id) const noexcept {
         // Inode numbers are dense and devices few: multiplying spreads both over the buckets.
         return static_cast<std::size_t>((id.inode * 0x9E3779B97F4A7C15ULL) ^
-                                        (id.device * 0xC2B2AE3D27D4EB4FULL) ^
-                                        id.birth.nanoseconds);
+                                        (id.device * 0xC2B2AE3D27D4EB4FULL) ^ id.birth.nanoseconds);
     }
 };
 
@@ -51,8 +50,8 @@ struct Attributes {
     Timestamp access_time;
     Timestamp modification_time;
     Timestamp change_time;
-    bool has_birth = false;           // real.birth is meaningful
-    std::uint64_t flags = 0;          // STATX_ATTR_*
+    bool has_birth = false;   // real.birth is meaningful
+    std::uint64_t flags = 0;  // STATX_ATTR_*
     std::uint64_t flags_mask = 0;
 
     bool is_directory() const noexcept { return S_ISDIR(mode); }

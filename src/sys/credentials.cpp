@@ -33,7 +33,9 @@ bool change_effective(std::uint32_t capability, bool on) {
 
 }  // namespace
 
-uid_t effective_user() { return ::geteuid(); }
+uid_t effective_user() {
+    return ::geteuid();
+}
 
 Result<void> prepare_serving_thread() {
     if (::unshare(CLONE_FS) != 0) return fail(Errno::last());
@@ -78,8 +80,12 @@ KeepSetId::~KeepSetId() {
     if (raised_) change_effective(CAP_FSETID, false);
 }
 
-ActAsNobody::ActAsNobody() { ::syscall(SYS_setfsuid, kNobody); }
+ActAsNobody::ActAsNobody() {
+    ::syscall(SYS_setfsuid, kNobody);
+}
 
-ActAsNobody::~ActAsNobody() { ::syscall(SYS_setfsuid, ::geteuid()); }
+ActAsNobody::~ActAsNobody() {
+    ::syscall(SYS_setfsuid, ::geteuid());
+}
 
 }  // namespace plyfs::sys

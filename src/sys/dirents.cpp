@@ -23,8 +23,7 @@ Result<DirectoryReader> DirectoryReader::open(int directory) {
 
 Result<bool> DirectoryReader::fill() {
     if (const int error = fault::check()) return fail(error);
-    const long size =
-        ::syscall(SYS_getdents64, descriptor_.get(), buffer_.data(), buffer_.size());
+    const long size = ::syscall(SYS_getdents64, descriptor_.get(), buffer_.data(), buffer_.size());
     filled_ = size > 0 ? static_cast<std::size_t>(size) : 0;
     // A directory removed while open reads as ended (ENOENT from some file systems).
     if (size < 0 && errno != ENOENT) return fail(Errno::last());

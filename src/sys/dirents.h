@@ -30,6 +30,9 @@ public:
     // Reads on. False at the end; then, and after an error, there is nothing more to read.
     Result<bool> fill();
 
+    // The last fill() brought so little that another one most likely ends it.
+    bool nearly_ended() const noexcept { return filled_ < buffer_.size() / 2; }
+
     // Calls visit(const RawEntry&) for each name of the last fill().
     template <typename Visit>
     void for_each(Visit&& visit) const {

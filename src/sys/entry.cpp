@@ -52,8 +52,7 @@ Result<void> link(int old_directory, Name old_name, int new_directory, Name new_
 Result<void> link_descriptor(int descriptor, int new_directory, Name new_name) {
     const ProcPath path(descriptor);
     return status_of([&] {
-        return ::linkat(AT_FDCWD, path.c_str(), new_directory, new_name.c_str(),
-                        AT_SYMLINK_FOLLOW);
+        return ::linkat(AT_FDCWD, path.c_str(), new_directory, new_name.c_str(), AT_SYMLINK_FOLLOW);
     });
 }
 
@@ -76,6 +75,8 @@ Result<std::string> read_link(int directory, Name name) {
     return read_link_call(directory, name.c_str());
 }
 
-Result<std::string> read_link(int descriptor) { return read_link_call(descriptor, ""); }
+Result<std::string> read_link(int descriptor) {
+    return read_link_call(descriptor, "");
+}
 
 }  // namespace plyfs::sys

@@ -5,6 +5,8 @@
 
 namespace plyfs::sys {
 
-void return_free_memory() noexcept { ::malloc_trim(0); }
+void return_free_memory() noexcept {
+    ::malloc_trim(0);
+}
 
 }  // namespace plyfs::sys

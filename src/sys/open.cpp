@@ -42,23 +42,21 @@ Result<UniqueFd> open_directory_beneath(int directory, const std::string& path) 
         // EAGAIN: a rename elsewhere made the kernel unsure that the walk stayed beneath
         // (openat2(2)); it asks to try again.
         do {
-            descriptor = static_cast<int>(
-                ::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how));
+            descriptor =
+                static_cast<int>(::syscall(SYS_openat2, directory, path.c_str(), &how, sizeof how));
         } while (descriptor < 0 && errno == EAGAIN);
         return descriptor;
     });
 }
 
 Result<UniqueFd> open_temporary(int directory, int flags, mode_t mode) {
-    return descriptor_of([&] {
-        return ::openat(directory, ".", flags | O_TMPFILE | O_CLOEXEC, mode);
-    });
+    return descriptor_of(
+        [&] { return ::openat(directory, ".", flags | O_TMPFILE | O_CLOEXEC, mode); });
 }
 
 Result<UniqueFd> reopen(int descriptor, int flags) {
     const ProcPath path(descriptor);
-    return descriptor_of(
-        [&] { return ::open(path.c_str(), (flags & ~O_NOFOLLOW) | O_CLOEXEC); });
+    return descriptor_of([&] { return ::open(path.c_str(), (flags & ~O_NOFOLLOW) | O_CLOEXEC); });
 }
 
 Result<UniqueFd> open_host_path(const std::string& path, int flags) {

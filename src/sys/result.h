@@ -28,9 +28,9 @@ using Result = std::expected<T, Errno>;
 #define TRY(expression) PLYFS_TRY(expression, __COUNTER__)
 #define PLYFS_TRY(expression, number) PLYFS_TRY_NUMBERED(expression, number)
 #define PLYFS_TRY_NUMBERED(expression, number) PLYFS_TRY_NAMED(expression, try_result_##number)
-#define PLYFS_TRY_NAMED(expression, result)                      \
-    __extension__({                                              \
-        auto result = (expression);                              \
-        if (!result) return std::unexpected(result.error());     \
-        *std::move(result);                                      \
+#define PLYFS_TRY_NAMED(expression, result)                  \
+    __extension__({                                          \
+        auto result = (expression);                          \
+        if (!result) return std::unexpected(result.error()); \
+        *std::move(result);                                  \
     })

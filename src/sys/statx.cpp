@@ -15,7 +15,7 @@ Timestamp timestamp(const statx_timestamp& time) {
 
 Result<Attributes> statx_call(int directory, const char* path, int flags) {
     if (const int error = fault::check()) return fail(error);
-    struct statx stx {};
+    struct statx stx{};
     constexpr unsigned kMask = STATX_BASIC_STATS | STATX_BTIME;
     if (::statx(directory, path, flags | AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, kMask, &stx) != 0) {
         return fail(Errno::last());

@@ -3,8 +3,8 @@
 // Opening regular files. What is done with an open file goes to its descriptor (sys/data.h).
 #include <fcntl.h>
 
-#include "sys/open.h"
 #include "sys/metadata.h"
+#include "sys/open.h"
 #include "union/union.h"
 
 namespace plyfs {

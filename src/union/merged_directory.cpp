@@ -27,14 +27,16 @@ struct MergedDirectory::Part {
         });
     }
 
+    void read_once(bool (*hides)(std::string_view)) {
+        const Result<bool> more = reader.fill();
+        if (!more) error = more.error();
+        ended = !more || !*more;
+        keep(hides);
+    }
+
     // Reads to the end.
     void read_on(bool (*hides)(std::string_view)) {
-        while (!ended) {
-            const Result<bool> more = reader.fill();
-            if (!more) error = more.error();
-            ended = !more || !*more;
-            keep(hides);
-        }
+        while (!ended) read_once(hides);
     }
 
     sys::DirectoryReader reader;
@@ -57,13 +59,11 @@ std::uint32_t& slot_of(std::vector<std::uint32_t>& table, std::string_view name,
 
 }  // namespace
 
-void MergedDirectory::add(const Part& part, BranchIndex branch,
-                          std::vector<std::uint32_t>& table) {
+void MergedDirectory::add(const Part& part, BranchIndex branch, std::vector<std::uint32_t>& table) {
     for (Entry entry : part.entries) {
         const std::string_view found(part.names.data() + entry.name_at, entry.name_size);
-        std::uint32_t& slot = slot_of(table, found, [&](std::uint32_t index) {
-            return name(entries_[index]) == found;
-        });
+        std::uint32_t& slot = slot_of(
+            table, found, [&](std::uint32_t index) { return name(entries_[index]) == found; });
         if (slot != kFree) {
             entries_[slot].several = true;
             continue;
@@ -83,10 +83,10 @@ Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
     std::vector<Part*> unfinished;
     for (const Source& source : sources) {
         Part& part = parts.emplace_back(TRY(sys::DirectoryReader::open(source.directory)));
-        // Most directories end within the first buffer: handing those to other threads would cost
-        // more than reading them.
-        part.ended = !TRY(part.reader.fill());
-        part.keep(hides);
+        // Most directories end within the first buffer, which the second call tells: handing those
+        // to other threads would cost more than reading them.
+        part.read_once(hides);
+        if (!part.ended && part.reader.nearly_ended()) part.read_once(hides);
         if (!part.ended) unfinished.push_back(&part);
     }
     if (unfinished.size() > 1) {

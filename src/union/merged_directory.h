@@ -46,8 +46,7 @@ public:
 
 private:
     struct Part;
-    void add(const Part& part, BranchIndex branch,
-             std::vector<std::uint32_t>& table);
+    void add(const Part& part, BranchIndex branch, std::vector<std::uint32_t>& table);
 
     std::vector<Entry> entries_;
     std::vector<char> names_;

@@ -63,10 +63,11 @@ private:
 
     // The rest is guarded by the table's mutex.
     std::uint64_t lookups_ = 0;  // what the kernel owes in forgets; one reference while not zero
-    boost::container::small_vector<NodeName, 1> names_;  // a directory has one, or none once removed
+    boost::container::small_vector<NodeName, 1>
+        names_;  // a directory has one, or none once removed
     Stack stack_;
-    RealId real_;                         // of non-directories
-    std::shared_ptr<UniqueFd> held_;      // of an object without a name, while it is remembered
+    RealId real_;                     // of non-directories
+    std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered
 };
 
 }  // namespace plyfs

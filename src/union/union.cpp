@@ -7,8 +7,7 @@
 namespace plyfs {
 
 Union::Union(BranchSet branches, UnionOptions options)
-    : branches_(std::move(branches)),
-      options_(std::move(options)),
+    : branches_(std::move(branches)), options_(std::move(options)),
       cache_(options_.open_directories) {
     Stack all;
     for (BranchIndex branch = 0; branch < branches_.size(); ++branch) all.push_back(branch);
