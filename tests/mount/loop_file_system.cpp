@@ -70,7 +70,8 @@ const char* name_of(FileSystem kind) {
     return "";
 }
 
-LoopFileSystem::LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::string& options)
+LoopFileSystem::LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::string& options,
+                               const std::vector<std::string>& format_words)
     : kind_(kind), path_(make_scratch_directory()) {
     bytes = std::max(bytes, smallest(kind));
     std::string source = "tmpfs";
@@ -82,7 +83,9 @@ LoopFileSystem::LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::
         const std::string image = path_ + ".image";
         const UniqueFd file(::open(image.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
         REQUIRE(::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0);
-        const Ran formatted = run(format_command(kind, image));
+        std::vector<std::string> words = format_command(kind, image);
+        words.insert(words.end() - 1, format_words.begin(), format_words.end());
+        const Ran formatted = run(words);
         if (formatted.status == 127) SKIP("no mkfs for " << name_of(kind));
         INFO(formatted.output);
         REQUIRE(formatted.status == 0);
@@ -93,6 +96,7 @@ LoopFileSystem::LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::
     const Outcome mounted =
         outcome(::mount(source.c_str(), path_.c_str(), name_of(kind), 0, data.c_str()));
     if (mounted == ENODEV) SKIP("the kernel has no " << name_of(kind));
+    if (!options.empty() && !mounted.ok()) SKIP(name_of(kind) << " takes no " << options);
     REQUIRE(mounted == kOk);
     REQUIRE(::chmod(path_.c_str(), 0777) == 0);
 }

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace plyfs::test {
 
@@ -16,8 +17,9 @@ const char* name_of(FileSystem kind);
 class LoopFileSystem {
 public:
     // Skips the test where the kernel or the machine lacks what `kind` takes. `bytes` is raised to
-    // what `kind` needs. `options` are mount options.
-    LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::string& options = "");
+    // what `kind` needs. `options` are mount options, `format_words` go to mkfs.
+    LoopFileSystem(FileSystem kind, std::uint64_t bytes, const std::string& options = "",
+                   const std::vector<std::string>& format_words = {});
     LoopFileSystem(const LoopFileSystem&) = delete;
     LoopFileSystem& operator=(const LoopFileSystem&) = delete;
     ~LoopFileSystem();

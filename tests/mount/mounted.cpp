@@ -33,8 +33,9 @@ const std::string& sanitizer_log() {
         std::string log = make_scratch_directory() + "/sanitizer";
         for (const char* variable : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "TSAN_OPTIONS"}) {
             const char* given = std::getenv(variable);
-            const std::string options = given != nullptr ? std::string(given) + ":" : "";
-            ::setenv(variable, (options + "log_path=" + log).c_str(), 1);
+            std::string options = given != nullptr ? given : "";
+            options.append(options.empty() ? "" : ":").append("log_path=").append(log);
+            ::setenv(variable, options.c_str(), 1);
         }
         return log;
     }();
@@ -158,7 +159,8 @@ MountTableEntry find_mount(const std::string& mountpoint) {
         std::string source;
         std::string more;
         fields >> type >> source >> more;
-        found = {true, options + "," + more, source, type, 0};
+        options.append(",").append(more);
+        found = {true, options, source, type, 0};
         const auto colon = device.find(':') + 1;
         std::from_chars(device.data() + colon, device.data() + device.size(), found.minor);
     }
@@ -196,8 +198,9 @@ Mount::Mount(const std::string& source, const std::string& options, Style style)
         daemon_ = ::fork();
         if (daemon_ == 0) {
             const UniqueFd log(::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600));
-            ::dup2(log.get(), STDERR_FILENO);
+            if (!log || ::dup2(log.get(), STDERR_FILENO) < 0) ::_exit(126);
             std::vector<char*> arguments;
+            arguments.reserve(words.size() + 1);
             for (std::string& word : words) arguments.push_back(word.data());
             arguments.push_back(nullptr);
             ::execv(arguments[0], arguments.data());

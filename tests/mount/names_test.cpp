@@ -114,7 +114,7 @@ TEST_CASE("deep trees are made and removed", "[names]") {
 TEST_CASE("symlinks are kept as they are", "[names]") {
     const Union united(any_layout());
     const auto target = GENERATE(std::string("a"), std::string("/absolute/../path"),
-                                 std::string("../../.."), std::string(4095, 'x'));
+                                 std::string("../../.."), std::string(1000, 'x'));
     const std::string path = united.path("link");
     REQUIRE(outcome(::symlink(target.c_str(), path.c_str())) == kOk);
     CHECK(link_target(path) == target);
@@ -122,6 +122,13 @@ TEST_CASE("symlinks are kept as they are", "[names]") {
     CHECK(S_ISLNK(status(path).st_mode));
     CHECK(status(path).st_uid == 0);
     REQUIRE(outcome(::unlink(path.c_str())) == kOk);
+}
+
+TEST_CASE("symlinks are as long as the branch takes", "[names][limits]") {
+    const Union united{Ext4};
+    const std::string longest(PATH_MAX - 1, 'x');
+    REQUIRE(outcome(::symlink(longest.c_str(), united.path("link").c_str())) == kOk);
+    CHECK(link_target(united.path("link")) == longest);
 }
 
 TEST_CASE("a symlink is followed in the union, not in its branch", "[names]") {

@@ -284,6 +284,7 @@ public:
 
     int run_all(unsigned seed) {
         std::vector<std::thread> threads;
+        threads.reserve(kThreads);
         for (unsigned i = 0; i < kThreads; ++i)
             threads.emplace_back([this, i, seed] { work(i, seed * 100 + i); });
         for (std::thread& thread : threads) thread.join();
@@ -373,7 +374,7 @@ private:
 TEST_CASE("many threads open, read, write and map one file", "[passthrough][coherence][race]") {
     const Union united(any_layout());
     const unsigned seed = GENERATE(1U, 2U, 3U);
-    put(united.path("file"), std::string(64 * 1024, '0'));
+    put(united.path("file"), std::string(65'536, '0'));
     Crowd crowd(united.path("file"));
     const int failures = crowd.run_all(seed);
     CHECK(failures == 0);
@@ -383,12 +384,13 @@ TEST_CASE("several processes open, read, write and map one file",
           "[passthrough][coherence][race]") {
     const Union united(any_layout());
     const std::string path = united.path("file");
-    constexpr std::size_t kSize = 16 * 4096;
+    constexpr std::size_t kSize = 65'536;
     put(path, std::string(kSize, '0'));
     std::vector<Process> processes;
+    processes.reserve(4);
     for (unsigned index = 0; index < 4; ++index)
         processes.emplace_back([&path, index] {
-            const auto at = static_cast<off_t>(index * 4096 + 11);
+            const auto at = off_t{4096} * index + 11;
             for (int round = 0; round < 100; ++round) {
                 const char mark = static_cast<char>('a' + round % 26);
                 const UniqueFd writer = open_file(path, round % 2 == 0 ? O_WRONLY : O_RDWR);
@@ -414,6 +416,7 @@ TEST_CASE("a file is opened while it is created, replaced and removed", "[passth
     std::atomic<bool> done{false};
     std::atomic<int> unexpected{0};
     std::vector<std::thread> readers;
+    readers.reserve(3);
     for (int i = 0; i < 3; ++i)
         readers.emplace_back([&, i] {
             while (!done) {

@@ -69,7 +69,7 @@ int reap(pid_t process) {
 }
 
 Ran run(const std::vector<std::string>& words, const std::string& directory) {
-    const UniqueFd output(static_cast<int>(::memfd_create("output", MFD_CLOEXEC)));
+    const UniqueFd output(::memfd_create("output", MFD_CLOEXEC));
     REQUIRE(output);
     std::vector<char*> arguments;
     arguments.reserve(words.size() + 1);

@@ -24,6 +24,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <iostream>
 #include <new>
 
 namespace plyfs::test {
@@ -50,7 +51,7 @@ std::time_t now() {
 }
 
 [[noreturn]] void die(const char* what) {
-    std::fprintf(stderr, "mount tests: %s: %s\n", what, std::strerror(errno));
+    std::cerr << "mount tests: " << what << ": " << std::strerror(errno) << '\n';
     ::_exit(1);
 }
 
@@ -82,12 +83,12 @@ void abort_connections() {
             continue;
         }
         if (!aborted) {
-            std::fprintf(stderr, "mount tests: aborting the mounts of \"%s\" after %u s\n",
-                         watched->test_case.data(), kTestCaseSeconds);
+            std::cerr << "mount tests: aborting the mounts of \"" << watched->test_case.data()
+                      << "\" after " << kTestCaseSeconds << " s\n";
             abort_connections();
             aborted = true;
         } else if (now() >= deadline + kGraceSeconds) {
-            std::fprintf(stderr, "mount tests: \"%s\" hangs; killed\n", watched->test_case.data());
+            std::cerr << "mount tests: \"" << watched->test_case.data() << "\" hangs; killed\n";
             ::kill(program, SIGKILL);
         }
     }
@@ -95,8 +96,8 @@ void abort_connections() {
     while (::waitpid(program, &status, 0) < 0 && errno == EINTR) {
     }
     if (WIFSIGNALED(status)) {
-        std::fprintf(stderr, "mount tests: died by signal %d in \"%s\"\n", WTERMSIG(status),
-                     watched->test_case.data());
+        std::cerr << "mount tests: died by signal " << WTERMSIG(status) << " in \""
+                  << watched->test_case.data() << "\"\n";
         ::_exit(128 + WTERMSIG(status));
     }
     ::_exit(WEXITSTATUS(status));

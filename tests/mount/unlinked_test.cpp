@@ -95,6 +95,7 @@ TEST_CASE("a removed directory that is somebody's working directory", "[unlinked
     CHECK(status(directory.get()).st_nlink == 0);
     SECTION("has no names") {
         const int copy = ::dup(directory.get());
+        REQUIRE(copy >= 0);
         const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(copy), ::closedir);
         REQUIRE(stream);
         errno = 0;
