@@ -196,12 +196,13 @@ Result<void> Union::rename_between(const Request& request, RenameSide& from, Ren
         TRY(find_side(from));
         TRY(find_side(to));
         if (!TRY(check_rename(from, to, flags))) return {};
-        // Lock order 2: a directory may be the parent of a file that another thread is at, so
-        // directories come first; then by id.
-        std::array<Node*, 2> nodes{from.node.get(), to.node.get()};
-        if (nodes[0] != nullptr && nodes[1] != nullptr &&
-            std::pair(!nodes[0]->is_directory(), nodes[0]->id) >
-                std::pair(!nodes[1]->is_directory(), nodes[1]->id)) {
+        // A directory that moves needs no lock: whatever is made in it meanwhile goes by moves_.
+        // So only one directory is locked below the parents, the one that goes (lock order 2).
+        const auto locked = [&](const RenameSide& side, bool goes) -> Node* {
+            return side.node && (goes || !side.node->is_directory()) ? side.node.get() : nullptr;
+        };
+        std::array<Node*, 2> nodes{locked(to, (flags & RENAME_EXCHANGE) == 0), locked(from, false)};
+        if (nodes[0] != nullptr && nodes[1] != nullptr && nodes[0]->id > nodes[1]->id) {
             std::swap(nodes[0], nodes[1]);
         }
         if (nodes[0] == nodes[1]) nodes[1] = nullptr;

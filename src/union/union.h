@@ -5,7 +5,9 @@
 //
 // Lock order, outermost first:
 //   1. rename_mutex_         renames between two directories, one at a time
-//   2. Node::mutex           a parent before its child; two parents only under 1
+//   2. Node::mutex           a parent before its child; two parents only under 1, the upper one
+//                            first; below the parents one directory at most, or files by id: so
+//                            whoever waits in a circle would wait for something above itself
 //   3. moves_                shared while a directory is reached by its route, alone while a
 //                            directory gets another route
 //   4. leaf locks            tables, caches, a node's open files; nothing is taken under them
