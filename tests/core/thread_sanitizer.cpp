@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What ThreadSanitizer is not to report; TSAN_OPTIONS can add to it.
+
+extern "C" const char* __tsan_default_suppressions();
+
+extern "C" const char* __tsan_default_suppressions() {
+    return
+        // Not built with ThreadSanitizer, so that how it hands work over is not seen.
+        "race:libtbb.so\n"
+        "race:tbb::detail\n"
+        // The order of directories follows the tree, which renames change: what is above is locked
+        // first at any one time (union.h). A real deadlock ends at the watchdog of race_test.cpp.
+        "deadlock:plyfs::Union::rename\n"
+        "deadlock:plyfs::Union::rmdir\n"
+        "deadlock:plyfs::Union::unlink\n";
+}
