@@ -22,7 +22,8 @@ public:
         const std::size_t size = std::strlen(text);
         if (size > NAME_MAX) return fail(ENAMETOOLONG);
         const std::string_view view(text, size);
-        if (view.empty() || view == "." || view == ".." || view.find('/') != view.npos) {
+        if (view.empty() || view == "." || view == ".." ||
+            view.find('/') != std::string_view::npos) {
             return fail(EINVAL);
         }
         return Name(text, size);

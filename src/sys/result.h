@@ -25,6 +25,7 @@ using Result = std::expected<T, Errno>;
 
 // A statement expression (GCC and Clang): usable wherever a value is, for Result<void> as a
 // statement. The value is moved out of the Result. The counter keeps nested ones apart.
+// NOLINTBEGIN(bugprone-macro-parentheses): `result` is a name that is declared here.
 #define TRY(expression) PLYFS_TRY(expression, __COUNTER__)
 #define PLYFS_TRY(expression, number) PLYFS_TRY_NUMBERED(expression, number)
 #define PLYFS_TRY_NUMBERED(expression, number) PLYFS_TRY_NAMED(expression, try_result_##number)
@@ -34,3 +35,4 @@ using Result = std::expected<T, Errno>;
         if (!result) return std::unexpected(result.error()); \
         *std::move(result);                                  \
     })
+// NOLINTEND(bugprone-macro-parentheses)

@@ -55,7 +55,8 @@ Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function 
     if (stack.empty() || !nodes_.route(parent)) return fail(ENOENT);
     std::vector<BranchFacts> candidates;
     candidates.reserve(branches_.size());
-    for (BranchIndex branch = 0; branch < branches_.size(); ++branch) {
+    for (std::size_t index = 0; index < branches_.size(); ++index) {
+        const auto branch = static_cast<BranchIndex>(index);
         bool exists = std::ranges::binary_search(stack, branch);
         Timestamp modification_time;
         if (exists && policy == config::Policy::Newest) {

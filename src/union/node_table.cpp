@@ -46,7 +46,7 @@ NodeRef NodeTable::revive(Node* node) {
     while (references != 0) {
         if (node->references_.compare_exchange_weak(references, references + 1,
                                                     std::memory_order_acq_rel)) {
-            return NodeRef(node, false);
+            return {node, false};
         }
     }
     return {};

@@ -5,6 +5,8 @@
 // before they get their name.
 #include <fcntl.h>
 
+#include <ranges>
+
 #include <algorithm>
 
 #include "sys/entry.h"
@@ -84,12 +86,12 @@ Result<DirectoryRef> Union::ensure_directory(const NodeRef& node, BranchIndex br
     if (!route) return fail(ENOENT);
     // Outermost ancestor first. The nodes are kept alive by `node`.
     DirectoryRef at = TRY(open_directory_unmoved(*nodes_.root(), branch));
-    for (auto step = route->rbegin(); step != route->rend(); ++step) {
-        const NodeRef ancestor = nodes_.find(step->node);
+    for (const RouteStep& step : std::views::reverse(*route)) {
+        const NodeRef ancestor = nodes_.find(step.node);
         if (!ancestor) return fail(ESTALE);
         auto there = open_directory_unmoved(*ancestor, branch);
         if (!there && there.error() == ENOENT) {
-            there = clone_directory(ancestor, *step, at->get(), branch);
+            there = clone_directory(ancestor, step, at->get(), branch);
         }
         if (!there) return there;
         at = *std::move(there);

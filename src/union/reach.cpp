@@ -5,6 +5,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -20,14 +21,14 @@ constexpr std::size_t kLongestPath = PATH_MAX - 1;
 Result<UniqueFd> descend(int directory, std::span<const RouteStep> steps) {
     UniqueFd reached;
     std::string path;
-    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-        if (!path.empty() && path.size() + 1 + step->name.size() > kLongestPath) {
+    for (const RouteStep& step : std::views::reverse(steps)) {
+        if (!path.empty() && path.size() + 1 + step.name.size() > kLongestPath) {
             reached = TRY(sys::open_directory_beneath(directory, path));
             directory = reached.get();
             path.clear();
         }
         if (!path.empty()) path += '/';
-        path += step->name;
+        path += step.name;
     }
     return sys::open_directory_beneath(directory, path);
 }
@@ -131,10 +132,9 @@ Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
     if (nodes_.stack(*place.parent).size() == 1) return copies;
     const Name name = TRY(Name::from(place.name));
     Hits hits = TRY(find(*place.parent, name, Scope::All));
-    hits.erase(
-        std::remove_if(hits.begin(), hits.end(),
-                       [&](const Hit& hit) { return (hit.attributes.mode & S_IFMT) != node.type; }),
-        hits.end());
+    const auto others = std::ranges::remove_if(
+        hits, [&](const Hit& hit) { return (hit.attributes.mode & S_IFMT) != node.type; });
+    hits.erase(others.begin(), others.end());
     // Something else has taken this name behind the mount: its copies are not this file's.
     if (std::ranges::none_of(
             hits, [&](const Hit& hit) { return hit.attributes.real == location.real; })) {

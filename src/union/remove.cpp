@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "sys/dirents.h"
 #include "sys/entry.h"
@@ -16,9 +17,9 @@ Result<std::string> Union::path_on_branch(const Node& directory) const {
     const auto route = nodes_.route(directory);
     if (!route) return fail(ENOENT);
     std::string path;
-    for (auto step = route->rbegin(); step != route->rend(); ++step) {
+    for (const RouteStep& step : std::views::reverse(*route)) {
         if (!path.empty()) path += '/';
-        path += step->name;
+        path += step.name;
     }
     return path;
 }
@@ -65,10 +66,9 @@ Result<Union::Hits> Union::removable(const Node& parent, Name name, bool directo
         return fail(directories ? ENOTDIR : EISDIR);
     }
     // What a branch has of the other kind under this name shows up when this is gone.
-    hits.erase(std::remove_if(
-                   hits.begin(), hits.end(),
-                   [&](const Hit& hit) { return hit.attributes.is_directory() != directories; }),
-               hits.end());
+    const auto others = std::ranges::remove_if(
+        hits, [&](const Hit& hit) { return hit.attributes.is_directory() != directories; });
+    hits.erase(others.begin(), others.end());
     for (const Hit& hit : hits) {
         if (!branches_[hit.branch]->writable()) return fail(EROFS);
     }

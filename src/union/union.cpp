@@ -10,7 +10,9 @@ Union::Union(BranchSet branches, UnionOptions options)
     : branches_(std::move(branches)), options_(std::move(options)),
       cache_(options_.open_directories) {
     Stack all;
-    for (BranchIndex branch = 0; branch < branches_.size(); ++branch) all.push_back(branch);
+    for (std::size_t index = 0; index < branches_.size(); ++index) {
+        all.push_back(static_cast<BranchIndex>(index));
+    }
     nodes_.set_stack(nodes_.root(), all);
 }
 
