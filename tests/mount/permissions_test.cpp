@@ -7,6 +7,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <array>
+
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
@@ -32,27 +34,33 @@ void open_to_all(const Union& united) {
     REQUIRE(::chmod(united.path().c_str(), 0777) == 0);
 }
 
+// One way to make an object, named `path`, in the directory `parent`. Generated values outlive the
+// run that made them, so nothing of a run may be captured here.
+using Making = Outcome (*)(const std::string& parent, const std::string& path);
+
+constexpr std::array<Making, 7> kMakings = {
+    [](auto&, auto& path) { return try_open(path, O_CREAT | O_WRONLY); },
+    [](auto&, auto& path) { return outcome(::mkdir(path.c_str(), 0755)); },
+    [](auto&, auto& path) { return outcome(::mkfifo(path.c_str(), 0644)); },
+    [](auto&, auto& path) { return outcome(::mknod(path.c_str(), S_IFREG | 0644, 0)); },
+    [](auto&, auto& path) { return outcome(::mknod(path.c_str(), S_IFSOCK | 0644, 0)); },
+    [](auto&, auto& path) { return outcome(::symlink("target", path.c_str())); },
+    [](auto& parent, auto& path) {
+        const UniqueFd file = open_file(parent, O_TMPFILE | O_RDWR);
+        if (!file) return Outcome(errno);
+        const std::string descriptor = "/proc/self/fd/" + std::to_string(file.get());
+        return outcome(
+            ::linkat(AT_FDCWD, descriptor.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW));
+    },
+};
+
 TEST_CASE("what a user makes is the user's", "[permissions]") {
     const Union united(any_layout());
     open_to_all(united);
     const User user{.uid = kAlice.uid, .gid = kAlice.gid, .groups = {kBob.gid}};
     const std::string path = united.path("object");
-    const auto make = GENERATE_REF(from_range(std::vector<std::function<Outcome()>>{
-        [&] { return try_open(path, O_CREAT | O_WRONLY); },
-        [&] { return outcome(::mkdir(path.c_str(), 0755)); },
-        [&] { return outcome(::mkfifo(path.c_str(), 0644)); },
-        [&] { return outcome(::mknod(path.c_str(), S_IFREG | 0644, 0)); },
-        [&] { return outcome(::mknod(path.c_str(), S_IFSOCK | 0644, 0)); },
-        [&] { return outcome(::symlink("target", path.c_str())); },
-        [&] {
-            const UniqueFd file = open_file(united.path(), O_TMPFILE | O_RDWR);
-            if (!file) return Outcome(errno);
-            const std::string descriptor = "/proc/self/fd/" + std::to_string(file.get());
-            return outcome(
-                ::linkat(AT_FDCWD, descriptor.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW));
-        },
-    }));
-    REQUIRE(as_user(user, make) == kOk);
+    const Making make = GENERATE(from_range(kMakings));
+    REQUIRE(as_user(user, [&] { return make(united.path(), path); }) == kOk);
     CHECK(status(path).st_uid == user.uid);
     CHECK(status(path).st_gid == user.gid);
 }
