@@ -56,9 +56,8 @@ void readdir(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t of
             struct stat listed{};
             listed.st_ino = entry.inode;
             listed.st_mode = type_bits(entry.type);
-            return buffer.take(fuse_add_direntry(request, buffer.free(), buffer.room(),
-                                                 entry.name.data(), &listed,
-                                                 static_cast<off_t>(entry.next)));
+            return buffer.take(fuse_add_direntry(request, buffer.free(), buffer.room(), entry.name,
+                                                 &listed, static_cast<off_t>(entry.next)));
         };
         const auto read =
             context.united.readdir(info->fh, static_cast<std::uint64_t>(offset), visit);
@@ -76,10 +75,10 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
             fuse_entry_param parameter{};
             parameter.attr.st_ino = listed.inode;
             parameter.attr.st_mode = type_bits(listed.type);
-            const auto name = Name::from(listed.name.data());
+            const auto name = Name::from(listed.name);
             // An entry that does not fit must not count as a lookup: sized first.
             const std::size_t needed =
-                fuse_add_direntry_plus(request, nullptr, 0, listed.name.data(), nullptr, 0);
+                fuse_add_direntry_plus(request, nullptr, 0, listed.name, nullptr, 0);
             if (needed > buffer.room()) return false;
             if (!is_dot(listed.name) && name) {
                 const Result<Entry> entry = context.united.lookup(node, *name);
@@ -90,7 +89,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
                 }
             }
             return buffer.take(fuse_add_direntry_plus(request, buffer.free(), buffer.room(),
-                                                      listed.name.data(), &parameter,
+                                                      listed.name, &parameter,
                                                       static_cast<off_t>(listed.next)));
         };
         const auto read =

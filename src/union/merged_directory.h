@@ -39,9 +39,10 @@ public:
 
     std::size_t size() const noexcept { return entries_.size(); }
     const Entry& entry(std::size_t index) const noexcept { return entries_[index]; }
-    // Ended by NUL. Lives as long as this object.
+    // Both live as long as this object.
+    const char* c_name(const Entry& entry) const noexcept { return names_.data() + entry.name_at; }
     std::string_view name(const Entry& entry) const noexcept {
-        return {names_.data() + entry.name_at, entry.name_size};
+        return {c_name(entry), entry.name_size};
     }
 
 private:

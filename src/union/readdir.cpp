@@ -50,7 +50,7 @@ Result<Union::ListedObject> Union::listed_object(const Node& directory,
     const bool first_is_shown = in_order(policy_for(options_.policies, config::Function::Getattr));
     if (entry.type == DT_UNKNOWN || (entry.several && (entry.type == DT_DIR || !first_is_shown))) {
         const SharedLock lock(directory.mutex);
-        const Name name = TRY(Name::from(names.name(entry).data()));
+        const Name name = TRY(Name::from(names.c_name(entry)));
         const Hits hits = TRY(find(directory, name, Scope::Shown));
         if (hits.empty()) return fail(ENOENT);
         const Attributes attributes = TRY(shown_attributes(hits, name));
@@ -95,7 +95,7 @@ Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
         // Removed since the snapshot was taken: left out, as POSIX allows.
         if (!listed && is_absent(listed.error())) continue;
         if (!listed) return fail(listed.error());
-        if (!visit({names->name(entry), listed->inode, listed->type, index + 3})) return {};
+        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3})) return {};
     }
     return {};
 }

@@ -85,10 +85,10 @@ Result<void> Union::remove_hits(const Request& request, const Node& parent, Name
     const std::string path = TRY(path_on_branch(parent));
     Plan plan;
     for (const Hit& hit : hits) {
-        plan.push_back(Bury{hit.branch,
-                            {hit.parent->get(), path, name.string()},
-                            Identity::of(hit.attributes),
-                            directories});
+        plan.emplace_back(Bury{hit.branch,
+                               {hit.parent->get(), path, name.string()},
+                               Identity::of(hit.attributes),
+                               directories});
     }
     return execute_plan(request, plan);
 }

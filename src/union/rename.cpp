@@ -103,18 +103,19 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
         const Hit* const target = to.on(hit.branch);
         const Identity identity = Identity::of(hit.attributes);
         if (target == nullptr || exchange) {
-            plan.push_back(Move{hit.branch, std::move(from_place), std::move(to_place), identity,
-                                target != nullptr ? Move::Mode::Exchange : Move::Mode::NoReplace});
+            plan.emplace_back(
+                Move{hit.branch, std::move(from_place), std::move(to_place), identity,
+                     target != nullptr ? Move::Mode::Exchange : Move::Mode::NoReplace});
         } else {
-            plan.push_back(Replace{hit.branch, std::move(from_place), std::move(to_place), identity,
-                                   Identity::of(target->attributes),
-                                   target->attributes.is_directory()});
+            plan.emplace_back(Replace{hit.branch, std::move(from_place), std::move(to_place),
+                                      identity, Identity::of(target->attributes),
+                                      target->attributes.is_directory()});
         }
     }
     for (const Hit& hit : from.hits) {
         if (moves(hit.branch)) continue;
-        plan.push_back(Bury{hit.branch, TRY(plan_place(from, hit.branch, from_path)),
-                            Identity::of(hit.attributes), hit.attributes.is_directory()});
+        plan.emplace_back(Bury{hit.branch, TRY(plan_place(from, hit.branch, from_path)),
+                               Identity::of(hit.attributes), hit.attributes.is_directory()});
     }
     for (const Hit& hit : to.hits) {
         if (moves(hit.branch) || !branches_[hit.branch]->writable()) continue;
@@ -124,12 +125,12 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
             continue;
         }
         if (exchange) {
-            plan.push_back(Move{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
-                                TRY(plan_place(from, hit.branch, from_path)),
-                                Identity::of(hit.attributes), Move::Mode::NoReplace});
+            plan.emplace_back(Move{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
+                                   TRY(plan_place(from, hit.branch, from_path)),
+                                   Identity::of(hit.attributes), Move::Mode::NoReplace});
         } else {
-            plan.push_back(Bury{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
-                                Identity::of(hit.attributes), hit.attributes.is_directory()});
+            plan.emplace_back(Bury{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
+                                   Identity::of(hit.attributes), hit.attributes.is_directory()});
         }
     }
     return plan;

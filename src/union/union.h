@@ -95,10 +95,10 @@ struct CreatedFile {
 
 // One name of a directory being read.
 struct DirectoryEntry {
-    std::string_view name;    // lives as long as the handle's snapshot
-    std::uint64_t inode = 0;  // as stat would show it
-    unsigned char type = 0;   // DT_*
-    std::uint64_t next = 0;   // the offset to go on at
+    const char* name = nullptr;  // lives as long as the handle's snapshot
+    std::uint64_t inode = 0;     // as stat would show it
+    unsigned char type = 0;      // DT_*
+    std::uint64_t next = 0;      // the offset to go on at
 };
 
 struct UnionOptions {
