@@ -12,14 +12,15 @@
 namespace plyfs::test {
 namespace {
 
-std::string_view last_name(std::string_view path) {
+// Within `path`.
+const char* last_name(const std::string& path) {
     const std::size_t slash = path.rfind('/');
-    return slash == path.npos ? path : path.substr(slash + 1);
+    return path.c_str() + (slash == std::string::npos ? 0 : slash + 1);
 }
 
 std::string_view parent_path(std::string_view path) {
     const std::size_t slash = path.rfind('/');
-    return slash == path.npos ? std::string_view() : path.substr(0, slash);
+    return slash == std::string_view::npos ? std::string_view() : path.substr(0, slash);
 }
 
 }  // namespace
@@ -95,7 +96,7 @@ Result<Entry> DrivenUnion::look(std::string_view path) {
     while (!path.empty()) {
         const std::size_t slash = path.find('/');
         const std::string name(path.substr(0, slash));
-        path = slash == path.npos ? std::string_view() : path.substr(slash + 1);
+        path = slash == std::string_view::npos ? std::string_view() : path.substr(slash + 1);
         entry = TRY(union_->lookup(entry.node, TRY(Name::from(name))));
         remember(entry.node);
     }
@@ -108,7 +109,7 @@ void DrivenUnion::forget_all() {
 }
 
 Result<DrivenUnion::Target> DrivenUnion::target(const std::string& path) {
-    const Name name = TRY(Name::from(last_name(path).data()));
+    const Name name = TRY(Name::from(last_name(path)));
     const Entry parent = TRY(look(parent_path(path)));
     if (!parent.attributes.is_directory() && parent.node != kRootNode) return fail(ENOTDIR);
     return Target{parent.node, name};

@@ -22,8 +22,13 @@ int outcome(long result) {
 struct Parent {
     Parent(const std::string& root, const std::string& path) {
         descriptor.reset(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (!descriptor) {
+            error = errno;
+            return;
+        }
         std::size_t at = 0;
-        for (std::size_t slash = path.find('/'); slash != path.npos; slash = path.find('/', at)) {
+        for (std::size_t slash = path.find('/'); slash != std::string::npos;
+             slash = path.find('/', at)) {
             const std::string part = path.substr(at, slash - at);
             const int next = ::openat(descriptor.get(), part.c_str(),
                                       O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -63,23 +68,23 @@ struct Object {
 
 }  // namespace
 
-int PlainDirectory::mkdir(const std::string& path, mode_t mode) {
+int PlainDirectory::mkdir(const std::string& path, mode_t mode) const {
     const Parent at(this->path(), path);
     return at.error != 0 ? at.error : outcome(::mkdirat(at.get(), at.name.c_str(), mode));
 }
 
-int PlainDirectory::mknod(const std::string& path, mode_t mode) {
+int PlainDirectory::mknod(const std::string& path, mode_t mode) const {
     const Parent at(this->path(), path);
     return at.error != 0 ? at.error : outcome(::mknodat(at.get(), at.name.c_str(), mode, 0));
 }
 
-int PlainDirectory::symlink(const std::string& target, const std::string& path) {
+int PlainDirectory::symlink(const std::string& target, const std::string& path) const {
     const Parent at(this->path(), path);
     if (at.error != 0) return at.error;
     return outcome(::symlinkat(target.c_str(), at.get(), at.name.c_str()));
 }
 
-int PlainDirectory::link(const std::string& path, const std::string& new_path) {
+int PlainDirectory::link(const std::string& path, const std::string& new_path) const {
     const Parent from(this->path(), path);
     if (from.error != 0) return from.error;
     struct stat status{};
@@ -89,17 +94,18 @@ int PlainDirectory::link(const std::string& path, const std::string& new_path) {
     return outcome(::linkat(from.get(), from.name.c_str(), to.get(), to.name.c_str(), 0));
 }
 
-int PlainDirectory::unlink(const std::string& path) {
+int PlainDirectory::unlink(const std::string& path) const {
     const Parent at(this->path(), path);
     return at.error != 0 ? at.error : outcome(::unlinkat(at.get(), at.name.c_str(), 0));
 }
 
-int PlainDirectory::rmdir(const std::string& path) {
+int PlainDirectory::rmdir(const std::string& path) const {
     const Parent at(this->path(), path);
     return at.error != 0 ? at.error : outcome(::unlinkat(at.get(), at.name.c_str(), AT_REMOVEDIR));
 }
 
-int PlainDirectory::rename(const std::string& path, const std::string& new_path, unsigned flags) {
+int PlainDirectory::rename(const std::string& path, const std::string& new_path,
+                           unsigned flags) const {
     const Parent from(this->path(), path);
     if (from.error != 0) return from.error;
     const Parent to(this->path(), new_path);
@@ -107,30 +113,31 @@ int PlainDirectory::rename(const std::string& path, const std::string& new_path,
     return outcome(::renameat2(from.get(), from.name.c_str(), to.get(), to.name.c_str(), flags));
 }
 
-int PlainDirectory::chmod(const std::string& path, mode_t mode) {
+int PlainDirectory::chmod(const std::string& path, mode_t mode) const {
     const sys::KeepSetId keep(true);
     const Object object(this->path(), path);
     return object.error != 0 ? object.error : outcome(::chmod(object.c_str(), mode));
 }
 
-int PlainDirectory::truncate(const std::string& path, off_t size) {
+int PlainDirectory::truncate(const std::string& path, off_t size) const {
     const Object object(this->path(), path);
     return object.error != 0 ? object.error : outcome(::truncate(object.c_str(), size));
 }
 
 int PlainDirectory::set_xattr(const std::string& path, const std::string& name,
-                              std::string_view value, int flags) {
+                              std::string_view value, int flags) const {
     const Object object(this->path(), path);
     if (object.error != 0) return object.error;
     return outcome(::setxattr(object.c_str(), name.c_str(), value.data(), value.size(), flags));
 }
 
-int PlainDirectory::remove_xattr(const std::string& path, const std::string& name) {
+int PlainDirectory::remove_xattr(const std::string& path, const std::string& name) const {
     const Object object(this->path(), path);
     return object.error != 0 ? object.error : outcome(::removexattr(object.c_str(), name.c_str()));
 }
 
-int PlainDirectory::open(const std::string& path, int flags, mode_t mode, UniqueFd& descriptor) {
+int PlainDirectory::open(const std::string& path, int flags, mode_t mode,
+                         UniqueFd& descriptor) const {
     const Parent at(this->path(), path);
     if (at.error != 0) return at.error;
     descriptor.reset(::openat(at.get(), at.name.c_str(), flags | O_NOFOLLOW | O_CLOEXEC, mode));

@@ -17,20 +17,20 @@ class PlainDirectory {
 public:
     const std::string& path() const noexcept { return directory_.path(); }
 
-    int mkdir(const std::string& path, mode_t mode);
-    int mknod(const std::string& path, mode_t mode);
-    int symlink(const std::string& target, const std::string& path);
-    int link(const std::string& path, const std::string& new_path);
-    int unlink(const std::string& path);
-    int rmdir(const std::string& path);
-    int rename(const std::string& path, const std::string& new_path, unsigned flags);
-    int chmod(const std::string& path, mode_t mode);
-    int truncate(const std::string& path, off_t size);
+    int mkdir(const std::string& path, mode_t mode) const;
+    int mknod(const std::string& path, mode_t mode) const;
+    int symlink(const std::string& target, const std::string& path) const;
+    int link(const std::string& path, const std::string& new_path) const;
+    int unlink(const std::string& path) const;
+    int rmdir(const std::string& path) const;
+    int rename(const std::string& path, const std::string& new_path, unsigned flags) const;
+    int chmod(const std::string& path, mode_t mode) const;
+    int truncate(const std::string& path, off_t size) const;
     int set_xattr(const std::string& path, const std::string& name, std::string_view value,
-                  int flags);
-    int remove_xattr(const std::string& path, const std::string& name);
+                  int flags) const;
+    int remove_xattr(const std::string& path, const std::string& name) const;
     // `descriptor` is set where it is 0 that is returned.
-    int open(const std::string& path, int flags, mode_t mode, UniqueFd& descriptor);
+    int open(const std::string& path, int flags, mode_t mode, UniqueFd& descriptor) const;
 
 private:
     ScratchDirectory directory_;

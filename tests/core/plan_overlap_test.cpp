@@ -24,7 +24,7 @@ struct Overlap {
         unlink = {scratch.bury("0/top/old/f"), scratch.bury("1/top/old/f")};
     }
 
-    bool run(const Plan& plan) {
+    bool run(const Plan& plan) const {
         ScratchMount mount(scratch, kMountId);
         return mount.execute(plan).has_value();
     }

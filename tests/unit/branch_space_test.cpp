@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 #include <latch>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -92,8 +93,8 @@ TEST_CASE("a failed reading is an error once and leaves nothing behind", "[branc
 }
 
 TEST_CASE("nobody waits for a file system that doesn't answer", "[branch-space]") {
-    static std::latch* asked = nullptr;
-    static std::latch* answer = nullptr;
+    static std::optional<std::latch> asked;
+    static std::optional<std::latch> answer;
     static std::atomic<bool> hang;
     reads = 0;
     hang = false;
@@ -107,16 +108,14 @@ TEST_CASE("nobody waits for a file system that doesn't answer", "[branch-space]"
         });
     CHECK(blocks_at(branch, kStart) == 1);
 
-    std::latch was_asked(1);
-    std::latch may_answer(1);
-    asked = &was_asked;
-    answer = &may_answer;
+    asked.emplace(1);
+    answer.emplace(1);
     hang = true;
     std::jthread renewing([&] { (void)branch.get(kStart + 2s); });
-    was_asked.wait();
+    asked->wait();
     CHECK(blocks_at(branch, kStart + 2s) == 1);   // the old reading will do
     CHECK(blocks_at(branch, kStart + 60s) == 2);  // too old: asks itself
-    may_answer.count_down();
+    answer->count_down();
     renewing.join();
     CHECK(blocks_at(branch, kStart + 2s) == 3);
 }
@@ -134,6 +133,7 @@ TEST_CASE("threads never see half a reading", "[branch-space]") {
     std::atomic<int> torn{0};
     {
         std::vector<std::jthread> threads;
+        threads.reserve(4);
         for (int thread = 0; thread < 4; ++thread) {
             threads.emplace_back([&] {
                 for (int round = 0; round < 20'000; ++round) {

@@ -132,6 +132,7 @@ TEST_CASE("threads that meet file systems together agree on the tags", "[inode-n
     std::vector<std::vector<std::uint16_t>> seen(kThreads, std::vector<std::uint16_t>(kDevices));
     {
         std::vector<std::jthread> threads;
+        threads.reserve(kThreads);
         for (std::size_t thread = 0; thread < kThreads; ++thread) {
             threads.emplace_back([&tags, &mine = seen[thread], thread] {
                 for (std::uint64_t step = 0; step < kDevices * 4; ++step) {
