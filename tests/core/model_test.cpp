@@ -78,7 +78,7 @@ private:
     std::uint64_t draw(std::uint64_t below) { return random_() % below; }
 
     std::string path() {
-        static const char* const kNames[] = {"a", "b", "c"};
+        static constexpr const char* kNames[] = {"a", "b", "c"};
         std::string result = kNames[draw(3)];
         for (std::uint64_t depth = draw(3); depth > 0; --depth) {
             result += std::string("/") + kNames[draw(3)];
@@ -158,7 +158,7 @@ private:
     }
 
     Answers rename_one(const std::string& one, const std::string& other) {
-        static const unsigned kFlags[] = {0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
+        static constexpr unsigned kFlags[] = {0, 0, 0, RENAME_NOREPLACE, RENAME_EXCHANGE};
         const unsigned flags = kFlags[draw(5)];
         say("rename", one, other, std::to_string(flags));
         return {plain_.rename(one, other, flags), u_.rename(one, other, flags)};
@@ -167,7 +167,7 @@ private:
     Answers change_one(const std::string& one) {
         switch (draw(4)) {
             case 0: {
-                static const mode_t kModes[] = {0755, 0700, 01777, 0444};
+                static constexpr mode_t kModes[] = {0755, 0700, 01777, 0444};
                 const mode_t mode = kModes[draw(4)];
                 say("chmod", one, std::to_string(mode));
                 return {plain_.chmod(one, mode), u_.chmod(one, mode)};
@@ -230,8 +230,8 @@ int steps() {
 }
 
 void run_model(std::uint64_t seed) {
-    static const Policy kCreate[] = {Policy::Ff, Policy::Rand, Policy::EpRand, Policy::All,
-                                     Policy::Pfrd};
+    static constexpr Policy kCreate[] = {Policy::Ff, Policy::Rand, Policy::EpRand, Policy::All,
+                                         Policy::Pfrd};
     INFO("seed " << seed);
     config::PolicyOptions chosen = policies(kCreate[seed % 5]);
     if (seed % 3 == 0) chosen.functions[config::Function::Mkdir] = Policy::All;

@@ -54,7 +54,7 @@ public:
 private:
     std::uint64_t draw(std::uint64_t below) { return random_() % below; }
     Name name() {
-        static const char* const kNames[] = {"a", "b", "c"};
+        static constexpr const char* kNames[] = {"a", "b", "c"};
         return *Name::from(kNames[draw(3)]);
     }
     Request request() { return {{}, journal_}; }
@@ -189,7 +189,7 @@ TEST_CASE("threads at the same names leave a union that agrees with its branches
             CHECK(text.find("differs") == text.npos);
         }
         u.remount();
-        CHECK(difference(visible_tree(u), live) == "");
+        CHECK(difference(visible_tree(u), live).empty());
         // No directory is left behind on a branch without its way up being seen.
         for (std::size_t branch = 0; branch < 3; ++branch) {
             for (const auto& [path, text] : visible_tree(u.host(branch))) {

@@ -2,6 +2,8 @@
 //
 // What ThreadSanitizer is not to report; TSAN_OPTIONS can add to it.
 
+// The sanitizer's name for it.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
 extern "C" const char* __tsan_default_suppressions();
 
 extern "C" const char* __tsan_default_suppressions() {
@@ -15,3 +17,4 @@ extern "C" const char* __tsan_default_suppressions() {
         "deadlock:plyfs::Union::rmdir\n"
         "deadlock:plyfs::Union::unlink\n";
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
