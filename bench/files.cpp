@@ -28,11 +28,11 @@ UniqueFd open_file(const std::string& path, int flags, unsigned mode) {
 }
 
 void write_file(const std::string& path, std::size_t size) {
-    static const std::vector<char> kBytes(1 << 20, 'p');
+    static const std::vector<char> bytes(1 << 20, 'p');
     const UniqueFd file = open_file(path, O_WRONLY | O_CREAT | O_TRUNC);
     while (size > 0) {
-        const std::size_t piece = std::min(size, kBytes.size());
-        if (::write(file.get(), kBytes.data(), piece) != static_cast<ssize_t>(piece)) {
+        const std::size_t piece = std::min(size, bytes.size());
+        if (::write(file.get(), bytes.data(), piece) != static_cast<ssize_t>(piece)) {
             die("write " + path);
         }
         size -= piece;
