@@ -72,12 +72,17 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
     return branches;
 }
 
-void recover_branches(const BranchSet& branches) {
-    std::vector<PlanBranch> plan_branches;
+std::vector<PlanBranch> plan_branches(const BranchSet& branches) {
+    std::vector<PlanBranch> result;
     for (const auto& branch : branches) {
-        plan_branches.push_back({branch->root(), branch->writable() ? &branch->work() : nullptr});
+        result.push_back(
+            {branch->root(), branch->writable() ? &branch->work() : nullptr, branch->path()});
     }
-    const RecoveryReport report = recover(plan_branches);
+    return result;
+}
+
+void recover_branches(const BranchSet& branches) {
+    const RecoveryReport report = recover(plan_branches(branches));
     for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
     if (report.completed + report.undone + report.damaged + report.left > 0) {
         spdlog::info(
@@ -213,9 +218,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
         wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(), ended.get());
     }
     fuse_session_unmount(session.get());
-    for (const auto& branch : united.branches()) {
-        if (branch->writable()) (void)branch->work().remove_if_empty();
-    }
+    if (!options.read_only) tidy(plan_branches(united.branches()));
     return {};
 }
 

@@ -94,6 +94,10 @@ private:
         for (std::size_t step = 0; step < graves_.size(); ++step) {
             graves_[step].name = grave_name(intent_, step);
         }
+        for (std::size_t other = 0; other < intent_.ids.size(); ++other) {
+            if (other == branch || intent_.ids[other].empty()) continue;
+            TRY(context_.branches[other].work->expect_record_on(intent_.home));
+        }
         return write_intent(intent_, *home_);
     }
 

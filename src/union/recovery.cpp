@@ -2,10 +2,12 @@
 #include "union/recovery.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "sys/dirents.h"
 #include "union/intent.h"
@@ -115,7 +117,7 @@ private:
         }
         auto intent = read_intent(intents_[branch].get(), name);
         if (!intent) {
-            leave(branch, name, owner, intent.error().message());
+            leave(branch, name, owner, parsed.mount, intent.error().message());
         } else if (*intent) {
             found_.push_back({**std::move(intent), branch, {}});
         } else {
@@ -128,14 +130,16 @@ private:
     }
 
     void leave(std::size_t branch, const std::string& name, const GraveOwner& owner,
-               std::string_view reason) {
+               const MountId& mount, std::string_view reason) {
         kept_.insert(owner);
+        unsettled_.emplace(owner.home, mount);
         ++report_.left;
         warn("{}: intent {} is left alone: {}", label(branch), name, reason);
     }
 
     void leave(const Pending& pending, std::string_view reason) {
-        leave(pending.home, file_name(pending.intent), owner_of(pending), reason);
+        leave(pending.home, file_name(pending.intent), owner_of(pending), pending.intent.mount,
+              reason);
     }
 
     GraveOwner owner_of(const Pending& pending) const {
@@ -207,6 +211,7 @@ private:
         }
         const auto dropped = drop_intent(intents_[pending.home].get(), name);
         if (!dropped) {
+            unsettled_.emplace(owner_of(pending).home, pending.intent.mount);
             warn("{}: intent {} can't be removed: {}", label(pending.home), name,
                  dropped.error().message());
         }
@@ -219,19 +224,33 @@ private:
         const auto owner = owner_of_grave(name);
         if (!owner) return false;
         if (!is_here(owner->home) || kept_.contains(*owner)) return true;
-        // Another daemon is settling that mount's records right now.
-        const auto& alive = left_[by_id_.at(owner->home)].alive;
+        return is_alive_on(owner->home, mount);
+    }
+
+    // Another daemon has the mount there, or is settling its records right now.
+    bool is_alive_on(const BranchId& home, const MountId& mount) const {
+        const auto& alive = left_[by_id_.at(home)].alive;
         return std::ranges::find(alive, mount) != alive.end();
+    }
+
+    // Whether no record on another branch can name this one any more.
+    bool is_settled(const DeadMount& dead) const {
+        return std::ranges::all_of(dead.homes, [&](const BranchId& home) {
+            return is_here(home) && !is_alive_on(home, dead.mount) &&
+                   !unsettled_.contains({home, dead.mount});
+        });
     }
 
     void sweep(std::size_t branch) {
         for (const DeadMount& dead : left_[branch].dead) {
             bool kept = false;
-            const auto swept = branches_[branch].work->sweep(dead, [&](std::string_view name) {
+            const bool settled = is_settled(dead);
+            const auto keep = [&](std::string_view name) {
                 const bool wanted = is_wanted(dead.mount, name);
                 kept = kept || wanted;
                 return wanted;
-            });
+            };
+            const auto swept = branches_[branch].work->sweep(dead, keep, settled);
             if (swept) {
                 report_.swept += *swept;
             } else {
@@ -241,6 +260,9 @@ private:
             if (kept) {
                 warn("{}: removed objects of mount {} are kept until its intents are settled",
                      label(branch), dead.mount);
+            } else if (!settled) {
+                warn("{}: keeps its id: intents of mount {} on branch {} may wait for it",
+                     label(branch), dead.mount, fmt::join(dead.homes, ", "));
             }
         }
     }
@@ -253,6 +275,7 @@ private:
     std::set<BranchId> unread_;  // branches whose intents could not be listed
     std::vector<Pending> found_;
     std::set<GraveOwner> kept_;
+    std::set<std::pair<BranchId, MountId>> unsettled_;  // records left: on which branch, of whom
     Relocation relocation_;
     RecoveryReport report_;
 };
@@ -261,6 +284,19 @@ private:
 
 RecoveryReport recover(std::span<const PlanBranch> branches) {
     return Recovery(branches).run();
+}
+
+bool tidy(std::span<const PlanBranch> branches) {
+    // What can't be told counts as left.
+    const bool settled = std::ranges::none_of(branches, [](const PlanBranch& branch) {
+        return branch.work != nullptr && branch.work->has_records().value_or(true);
+    });
+    bool gone = true;
+    for (const PlanBranch& branch : branches) {
+        if (branch.work == nullptr) continue;
+        gone = branch.work->remove_if_empty(settled).value_or(false) && gone;
+    }
+    return gone;
 }
 
 }  // namespace plyfs

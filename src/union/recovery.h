@@ -2,7 +2,7 @@
 //
 // At mount, before anything is served: completes what daemons that died left in the middle, then
 // sweeps their work directories. Being killed during recovery is fine: the next one begins where
-// this one stopped.
+// this one stopped. And its counterpart at unmount.
 //
 // Not thread-safe; other daemons may be serving or recovering the same branches.
 #pragma once
@@ -28,5 +28,10 @@ struct RecoveryReport {
 // For all branches of a mount together, in their order; read-only ones have no work directory and
 // are passed over. Never fails: what can't be done is a warning.
 RecoveryReport recover(std::span<const PlanBranch> branches);
+
+// At unmount: takes the work directories away that nobody needs any more. Where one branch keeps a
+// record of this mount (a plan that could be neither done nor undone), all keep what the mount put
+// there. True: no branch has a work directory.
+bool tidy(std::span<const PlanBranch> branches);
 
 }  // namespace plyfs

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
+#include <span>
 #include <tuple>
 
 #include "sys/credentials.h"
@@ -101,6 +103,19 @@ Result<bool> has_intents(int directory, const MountId& mount) {
     return found;
 }
 
+// The lines of a file in mounts/. One that was cut off named a branch whose record never came to
+// be written.
+Result<std::vector<BranchId>> read_homes(int file) {
+    std::string text(TRY(sys::stat_descriptor(file)).size, '\0');
+    text.resize(TRY(sys::read_at(file, std::as_writable_bytes(std::span(text)), 0)));
+    std::vector<BranchId> homes;
+    for (std::size_t at = 0; text.size() - at > kIdDigits; at += kIdDigits + 1) {
+        std::string line = text.substr(at, kIdDigits);
+        if (is_id(line)) homes.push_back(std::move(line));
+    }
+    return homes;
+}
+
 // Takes the part of a mount away, as far as it is empty. With the work directory locked.
 Result<void> remove_part(int directory, const MountId& mount) {
     const Name name = TRY(Name::from(mount));
@@ -160,15 +175,22 @@ Result<WorkDirectory::Opened> WorkDirectory::open() const {
         const UniqueFd work = TRY(make_or_open_directory(directory, known("work")));
         opened.work = TRY(make_or_open_directory(work.get(), mount_name));
         opened.intents = TRY(make_or_open_directory(directory, known("intents")));
-        TRY(sys::synchronize_directory(directory));
+        // What is made durable in these later must be found again.
+        for (const int made : {mounts.get(), work.get(), directory}) {
+            TRY(sys::synchronize_directory(made));
+        }
         return opened;
     }
 }
 
-Result<const WorkDirectory::Opened*> WorkDirectory::opened() {
-    const Lock guard(mutex_);
+Result<WorkDirectory::Opened*> WorkDirectory::opened_locked() {
     if (!opened_) opened_ = TRY(open());
     return &*opened_;
+}
+
+Result<const WorkDirectory::Opened*> WorkDirectory::opened() {
+    const Lock guard(mutex_);
+    return opened_locked();
 }
 
 Result<BranchId> WorkDirectory::id() {
@@ -181,6 +203,26 @@ Result<int> WorkDirectory::work() {
 
 Result<int> WorkDirectory::intents() {
     return TRY(opened())->intents.get();
+}
+
+Result<void> WorkDirectory::expect_record_on(const BranchId& home) {
+    const Lock guard(mutex_);
+    Opened& opened = *TRY(opened_locked());
+    if (std::ranges::find(opened.homes, home) != opened.homes.end()) return {};
+    const std::string line = home + '\n';
+    const int file = opened.mount_lock.get();
+    const auto end = static_cast<off_t>(opened.homes.size() * line.size());
+    const std::size_t written = TRY(sys::write_at(file, std::as_bytes(std::span(line)), end));
+    if (written != line.size()) return fail(ENOSPC);
+    TRY(sys::synchronize(file, false));
+    opened.homes.push_back(home);
+    return {};
+}
+
+Result<bool> WorkDirectory::has_records() {
+    const Lock guard(mutex_);
+    if (!opened_) return false;
+    return has_intents(opened_->directory.get(), mount_);
 }
 
 std::string WorkDirectory::unique_name(std::string_view prefix) {
@@ -213,7 +255,8 @@ Result<Leftovers> WorkDirectory::claim_leftovers() const {
         const Name name = TRY(Name::from(mount));
         UniqueFd file = TRY(sys::open_at(mounts.get(), name, O_RDWR | O_CREAT, 0600));
         if (TRY(lock(file.get(), LOCK_EX | LOCK_NB)) == LockOutcome::Locked) {
-            left.dead.push_back({mount, std::move(file)});
+            std::vector<BranchId> homes = TRY(read_homes(file.get()));
+            left.dead.push_back({mount, std::move(file), std::move(homes)});
         } else {
             left.alive.push_back(mount);
         }
@@ -232,9 +275,9 @@ Result<UniqueFd> WorkDirectory::existing_intents() const {
     return sys::open_directory_at(directory.get(), known("intents"));
 }
 
-Result<std::uint64_t>
-WorkDirectory::sweep(const DeadMount& dead,
-                     const std::function<bool(std::string_view)>& keep) const {
+Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
+                                           const std::function<bool(std::string_view)>& keep,
+                                           bool settled) const {
     std::uint64_t removed = 0;
     const auto work = work_of(dead.mount);
     if (work) {
@@ -242,13 +285,14 @@ WorkDirectory::sweep(const DeadMount& dead,
     } else if (!is_missing(work.error())) {
         return fail(work.error());
     }
+    if (!settled) return removed;
     const UniqueFd directory = TRY(open_existing(root_));
     const UniqueFd locked = TRY(lock_against_others(directory.get()));
     TRY(remove_part(directory.get(), dead.mount));
     return removed;
 }
 
-Result<bool> WorkDirectory::remove_if_empty() {
+Result<bool> WorkDirectory::remove_if_empty(bool settled) {
     const Lock guard(mutex_);
     const auto directory = open_existing(root_);
     if (!directory && is_missing(directory.error())) return true;
@@ -257,10 +301,10 @@ Result<bool> WorkDirectory::remove_if_empty() {
     if (!locked && is_missing(locked.error())) return true;
     if (!locked) return fail(locked.error());
     if (opened_) {
-        if (!TRY(has_intents(directory->get(), mount_))) {
+        if (settled && !TRY(has_intents(directory->get(), mount_))) {
             std::ignore = TRY(clear_directory(opened_->work.get(), {}));
+            TRY(remove_part(directory->get(), mount_));
         }
-        TRY(remove_part(directory->get(), mount_));
         opened_.reset();
     }
     return remove_whole(root_, directory->get());

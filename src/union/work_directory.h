@@ -7,7 +7,9 @@
 //   .plyfs/             0700, no default ACL, no setgid bit: nothing is inherited from the branch
 //     lock              locked (flock) for moments, by whoever makes or removes anything named here
 //     id                32 hex digits: the branch, whatever path it is mounted from
-//     mounts/MOUNT      locked as long as the mount MOUNT lives
+//     mounts/MOUNT      locked as long as the mount MOUNT lives; in it, a line each, the other
+//                       branches whose intent records may name this one: as long as one of those
+//                       is absent, a dead mount's part and the id stay here
 //     work/MOUNT/       its temporary objects and graves
 //     intents/MOUNT.N   its intent records, N rising in the order in which the verbs began
 //
@@ -39,6 +41,7 @@ inline constexpr char kWorkDirectoryName[] = ".plyfs";
 struct DeadMount {
     MountId mount;
     UniqueFd lock;
+    std::vector<BranchId> homes;  // other branches whose records of the mount may name this one
 };
 
 // What earlier mounts left on a branch.
@@ -68,6 +71,14 @@ public:
     // Where intent records are kept. As above.
     Result<int> intents();
 
+    // Before a record that names this branch is written on the branch `home`: notes that, durably,
+    // so that this one can tell later that it is waited for. Costs something once for each home.
+    // Errnos beside those above: of pwrite(2) and fsync(2).
+    Result<void> expect_record_on(const BranchId& home);
+
+    // Records of this mount are left here. Makes nothing.
+    Result<bool> has_records();
+
     const MountId& mount() const noexcept { return mount_; }
 
     // A name that this mount has not used before: PREFIX.COUNTER. Unique on every branch of the
@@ -82,19 +93,20 @@ public:
     // The intents directory, where there is one: makes nothing. ENOENT otherwise.
     Result<UniqueFd> existing_intents() const;
 
-    // Removes what a claimed mount left, except the names in its work directory that `keep` wants
-    // and then the directory and the claim. Symlinks are not followed; memory and descriptors are
-    // bounded, however deep the tree. Returns how many objects were removed; the first error where
-    // something could not be removed, after everything else is.
+    // Removes what a claimed mount left, except the names in its work directory that `keep` wants.
+    // `settled`: no record elsewhere may name this branch any more; where nothing is left the
+    // mount's part goes too, and with the last part the id may go at unmount. Symlinks are not
+    // followed; memory and descriptors are bounded, however deep the tree. Returns how many objects
+    // were removed; the first error where something could not be removed, after everything else is.
     Result<std::uint64_t> sweep(const DeadMount& dead,
-                                const std::function<bool(std::string_view)>& keep) const;
+                                const std::function<bool(std::string_view)>& keep,
+                                bool settled) const;
 
     // At unmount: takes this mount's part away, and the whole directory with its id when no other
     // mount is on it and nothing is left in it. True: it is gone. The descriptors handed out are
-    // closed; another use begins anew. A record on a branch that is not mounted now and waits for
-    // this one is never settled once the id is gone. Intent records left behind by this mount keep
-    // its part (graves included) for the next mount.
-    Result<bool> remove_if_empty();
+    // closed; another use begins anew. Intent records left behind by this mount, here or (where
+    // not `settled`) on another branch, keep its part (graves included) for the next mount.
+    Result<bool> remove_if_empty(bool settled = true);
 
 private:
     struct Opened {
@@ -103,9 +115,11 @@ private:
         UniqueFd work;
         UniqueFd intents;
         BranchId id;
+        std::vector<BranchId> homes;  // what the file of `mount_lock` says
     };
 
     Result<const Opened*> opened() EXCLUDES(mutex_);
+    Result<Opened*> opened_locked() REQUIRES(mutex_);
     Result<Opened> open() const;
 
     // Constant after construction.

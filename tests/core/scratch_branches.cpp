@@ -14,6 +14,7 @@
 
 #include "sys/open.h"
 #include "sys/statx.h"
+#include "union/recovery.h"
 
 namespace plyfs::test {
 namespace {
@@ -161,12 +162,7 @@ Result<void> ScratchMount::execute(const Plan& plan) {
 }
 
 bool ScratchMount::tidy_up() {
-    bool gone = true;
-    for (const auto& work : works_) {
-        const auto removed = work->remove_if_empty();
-        gone = gone && removed && *removed;
-    }
-    return gone;
+    return tidy(branches_);
 }
 
 }  // namespace plyfs::test
