@@ -6,46 +6,37 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "sys/call.h"
 #include "sys/fault.h"
 
 namespace plyfs::sys {
 namespace {
 
-template <typename Call>
-Result<void> status_of(Call call) {
+// pread(2) or pwrite(2) until all of `bytes` is done, the end of file or an error; an error after
+// something was done shows at the next call only.
+template <typename Call, typename Byte>
+Result<std::size_t> transfer(Call call, int descriptor, std::span<Byte> bytes, off_t offset) {
     if (const int error = fault::check()) return fail(error);
-    if (call() != 0) return fail(Errno::last());
-    return {};
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        const ssize_t size = call(descriptor, bytes.data() + done, bytes.size() - done,
+                                  offset + static_cast<off_t>(done));
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0 && done == 0) return fail(Errno::last());
+        if (size <= 0) break;
+        done += static_cast<std::size_t>(size);
+    }
+    return done;
 }
 
 }  // namespace
 
 Result<std::size_t> read_at(int descriptor, std::span<std::byte> bytes, off_t offset) {
-    if (const int error = fault::check()) return fail(error);
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-        const ssize_t size = ::pread(descriptor, bytes.data() + done, bytes.size() - done,
-                                     offset + static_cast<off_t>(done));
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0 && done == 0) return fail(Errno::last());
-        if (size <= 0) break;
-        done += static_cast<std::size_t>(size);
-    }
-    return done;
+    return transfer(::pread, descriptor, bytes, offset);
 }
 
 Result<std::size_t> write_at(int descriptor, std::span<const std::byte> bytes, off_t offset) {
-    if (const int error = fault::check()) return fail(error);
-    std::size_t done = 0;
-    while (done < bytes.size()) {
-        const ssize_t size = ::pwrite(descriptor, bytes.data() + done, bytes.size() - done,
-                                      offset + static_cast<off_t>(done));
-        if (size < 0 && errno == EINTR) continue;
-        if (size < 0 && done == 0) return fail(Errno::last());
-        if (size <= 0) break;
-        done += static_cast<std::size_t>(size);
-    }
-    return done;
+    return transfer(::pwrite, descriptor, bytes, offset);
 }
 
 Result<void> allocate(int descriptor, int mode, off_t offset, off_t length) {

@@ -7,18 +7,12 @@
 
 #include <cstdio>
 
+#include "sys/call.h"
 #include "sys/fault.h"
 #include "sys/proc_path.h"
 
 namespace plyfs::sys {
 namespace {
-
-template <typename Call>
-Result<void> status_of(Call call) {
-    if (const int error = fault::check()) return fail(error);
-    if (call() != 0) return fail(Errno::last());
-    return {};
-}
 
 Result<std::string> read_link_call(int directory, const char* path) {
     if (const int error = fault::check()) return fail(error);

@@ -6,18 +6,12 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "sys/call.h"
 #include "sys/fault.h"
 #include "sys/proc_path.h"
 
 namespace plyfs::sys {
 namespace {
-
-template <typename Call>
-Result<void> status_of(Call call) {
-    if (const int error = fault::check()) return fail(error);
-    if (call() != 0) return fail(Errno::last());
-    return {};
-}
 
 template <typename Call>
 Result<std::size_t> size_of(Call call) {
