@@ -166,29 +166,42 @@ OpenedFile Union::opened(FileHandle handle) {
     return {id, std::move(file)};
 }
 
+template <typename OpenIn>
+Result<Union::MadeFile> Union::make_file(const Request& request, const NodeRef& parent,
+                                         OpenIn&& open_in) {
+    const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
+    BranchList candidates = choice.targets;
+    candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
+    BranchIndex branch = 0;
+    UniqueFd descriptor =
+        TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
+            branch = index;
+            const sys::ActAs caller(request.caller);
+            return open_in(at);
+        }));
+    Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
+    attributes.inode = TRY(inode_of(attributes, descriptor.get()));
+    return MadeFile{std::move(descriptor), attributes, branch};
+}
+
+CreatedFile Union::hand_out(MadeFile made, const NodeRef& node, int flags) {
+    nodes_.count_lookup(node);
+    return {{node->id, made.attributes},
+            opened({std::move(made.descriptor), node, made.attributes.real, made.branch, flags})};
+}
+
 Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name name, mode_t mode,
                                   int flags) {
     TRY(request.journal.begin("create"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
     TRY(check_absent(*parent, name));
-    const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
-    BranchList candidates = choice.targets;
-    candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
-
-    BranchIndex branch = 0;
-    UniqueFd descriptor =
-        TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
-            branch = index;
-            const sys::ActAs caller(request.caller);
-            return sys::open_at(at, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode);
-        }));
-    Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
-    attributes.inode = TRY(inode_of(attributes, name, branches_[branch]->root(), branch));
-    const NodeRef node = nodes_.object_at(parent, name, attributes.real, attributes.mode, branch);
-    nodes_.count_lookup(node);
-    return CreatedFile{{node->id, attributes},
-                       opened({std::move(descriptor), node, attributes.real, branch, flags})};
+    MadeFile made = TRY(make_file(request, parent, [&](int at) {
+        return sys::open_at(at, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode);
+    }));
+    const NodeRef node =
+        nodes_.object_at(parent, name, made.attributes.real, made.attributes.mode, made.branch);
+    return hand_out(std::move(made), node, flags);
 }
 
 Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mode_t mode,
@@ -196,25 +209,13 @@ Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mod
     TRY(request.journal.begin("tmpfile"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
-    const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
-    BranchList candidates = choice.targets;
-    candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
-
-    BranchIndex branch = 0;
-    UniqueFd descriptor =
-        TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
-            branch = index;
-            const sys::ActAs caller(request.caller);
-            return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);
-        }));
-    Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
-    attributes.inode = TRY(inode_of(attributes, descriptor.get()));
-    auto held = std::make_shared<UniqueFd>(TRY(sys::duplicate(descriptor.get())));
-    const NodeRef node =
-        nodes_.unnamed_object(attributes.real, attributes.mode, branch, std::move(held));
-    nodes_.count_lookup(node);
-    return CreatedFile{{node->id, attributes},
-                       opened({std::move(descriptor), node, attributes.real, branch, flags})};
+    MadeFile made = TRY(make_file(request, parent, [&](int at) {
+        return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);
+    }));
+    auto held = std::make_shared<UniqueFd>(TRY(sys::duplicate(made.descriptor.get())));
+    const NodeRef node = nodes_.unnamed_object(made.attributes.real, made.attributes.mode,
+                                               made.branch, std::move(held));
+    return hand_out(std::move(made), node, flags);
 }
 
 }  // namespace plyfs

@@ -18,9 +18,6 @@
 // branches only; EPERM, the name is one that the union hides.
 #pragma once
 
-#include <sys/statvfs.h>
-
-#include <chrono>
 #include <functional>
 #include <memory>
 #include <span>
@@ -29,77 +26,18 @@
 #include <vector>
 
 #include "config/options.h"
-#include "sys/credentials.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
 #include "union/directory_cache.h"
 #include "union/handle_table.h"
 #include "union/inode_number.h"
-#include "union/journal.h"
 #include "union/merged_directory.h"
 #include "union/node_table.h"
 #include "union/plan.h"
 #include "union/policy.h"
+#include "union/verb_values.h"
 
 namespace plyfs {
-
-// What a verb that changes something is told about who asks.
-struct Request {
-    sys::Caller caller;
-    Journal& journal;
-};
-
-// A node handed to the kernel: counted as one lookup, to be given back by forget().
-struct Entry {
-    NodeId node = 0;
-    Attributes attributes;
-};
-
-// What setattr changes; absent members stay. UTIME_NOW is understood in tv_nsec.
-struct AttributeChange {
-    std::optional<mode_t> mode;
-    std::optional<uid_t> uid;
-    std::optional<gid_t> gid;
-    std::optional<off_t> size;
-    std::optional<timespec> access_time;
-    std::optional<timespec> modification_time;
-    // With `size`: the caller may not keep SUID and SGID (FATTR_KILL_SUIDGID).
-    bool drop_set_id = false;
-};
-
-// An open regular file. Owned by the table of handles and whoever uses it.
-struct FileHandle {
-    UniqueFd descriptor;
-    NodeRef node;
-    RealId real;
-    BranchIndex branch = 0;
-    int flags = 0;  // as asked for by open(2)
-};
-
-// An open directory: its names as they were when reading began (opendir, rewinddir).
-struct DirectoryHandle {
-    NodeRef node;
-    Mutex mutex;
-    std::shared_ptr<const MergedDirectory> names GUARDED_BY(mutex);
-};
-
-struct OpenedFile {
-    HandleId handle = 0;
-    std::shared_ptr<const FileHandle> file;
-};
-
-struct CreatedFile {
-    Entry entry;
-    OpenedFile opened;
-};
-
-// One name of a directory being read.
-struct DirectoryEntry {
-    const char* name = nullptr;  // lives as long as the handle's snapshot
-    std::uint64_t inode = 0;     // as stat would show it
-    unsigned char type = 0;      // DT_*
-    std::uint64_t next = 0;      // the offset to go on at
-};
 
 struct UnionOptions {
     config::PolicyOptions policies;
@@ -107,14 +45,6 @@ struct UnionOptions {
     bool xattrs = true;
     // Told, a line at a time, what an administrator should know. May be empty.
     std::function<void(std::string_view)> warn;
-};
-
-// What is alive, for statistics and for tests that look for leaks.
-struct UnionCounts {
-    std::size_t nodes = 0;
-    std::size_t files = 0;
-    std::size_t directories = 0;         // open directory handles
-    std::size_t cached_directories = 0;  // descriptors
 };
 
 class Union {
@@ -271,6 +201,17 @@ private:
     template <typename MakeOn>
     auto make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
         -> decltype(make_on(BranchIndex{}, 0));
+    // A regular file just made, not in the table of nodes yet.
+    struct MadeFile {
+        UniqueFd descriptor;
+        Attributes attributes;
+        BranchIndex branch;
+    };
+    // Makes one by `open_in(directory)`, with the caller's ids, where the policy for create wants
+    // it. Needs the lock of `parent`, alone.
+    template <typename OpenIn>
+    Result<MadeFile> make_file(const Request& request, const NodeRef& parent, OpenIn&& open_in);
+    CreatedFile hand_out(MadeFile made, const NodeRef& node, int flags);
     // What is kept open of `node` and the directories above it on `branch` is closed.
     void drop_route(const Node& node, BranchIndex branch);
     OpenedFile opened(FileHandle handle);

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What the verbs of the union take and return. Plain values; a DirectoryHandle has a mutex of its
+// own.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+#include "sys/attributes.h"
+#include "sys/credentials.h"
+#include "sys/mutex.h"
+#include "sys/unique_fd.h"
+#include "union/branch.h"
+#include "union/handle_table.h"
+#include "union/journal.h"
+#include "union/merged_directory.h"
+#include "union/node.h"
+
+namespace plyfs {
+
+// What a verb that changes something is told about who asks.
+struct Request {
+    sys::Caller caller;
+    Journal& journal;
+};
+
+// A node handed to the kernel: counted as one lookup, to be given back by forget().
+struct Entry {
+    NodeId node = 0;
+    Attributes attributes;
+};
+
+// What setattr changes; absent members stay. UTIME_NOW is understood in tv_nsec.
+struct AttributeChange {
+    std::optional<mode_t> mode;
+    std::optional<uid_t> uid;
+    std::optional<gid_t> gid;
+    std::optional<off_t> size;
+    std::optional<timespec> access_time;
+    std::optional<timespec> modification_time;
+    // With `size`: the caller may not keep SUID and SGID (FATTR_KILL_SUIDGID).
+    bool drop_set_id = false;
+};
+
+// An open regular file. Owned by the table of handles and whoever uses it.
+struct FileHandle {
+    UniqueFd descriptor;
+    NodeRef node;
+    RealId real;
+    BranchIndex branch = 0;
+    int flags = 0;  // as asked for by open(2)
+};
+
+// An open directory: its names as they were when reading began (opendir, rewinddir).
+struct DirectoryHandle {
+    NodeRef node;
+    Mutex mutex;
+    std::shared_ptr<const MergedDirectory> names GUARDED_BY(mutex);
+};
+
+struct OpenedFile {
+    HandleId handle = 0;
+    std::shared_ptr<const FileHandle> file;
+};
+
+struct CreatedFile {
+    Entry entry;
+    OpenedFile opened;
+};
+
+// One name of a directory being read.
+struct DirectoryEntry {
+    const char* name = nullptr;  // lives as long as the handle's snapshot
+    std::uint64_t inode = 0;     // as stat would show it
+    unsigned char type = 0;      // DT_*
+    std::uint64_t next = 0;      // the offset to go on at
+};
+
+// What is alive, for statistics and for tests that look for leaks.
+struct UnionCounts {
+    std::size_t nodes = 0;
+    std::size_t files = 0;
+    std::size_t directories = 0;         // open directory handles
+    std::size_t cached_directories = 0;  // descriptors
+};
+
+}  // namespace plyfs
