@@ -19,6 +19,15 @@ OpenFiles::~OpenFiles() {
 
 Result<Attachment> OpenFiles::attach(std::uint64_t node, const RealId& real, int descriptor,
                                      bool writable, bool wanted) {
+    std::optional<Errno> refusal;
+    auto attached = attach_locked(node, real, descriptor, writable, wanted, refusal);
+    if (refusal && refused_) refused_(*refusal);
+    return attached;
+}
+
+Result<Attachment> OpenFiles::attach_locked(std::uint64_t node, const RealId& real, int descriptor,
+                                            bool writable, bool wanted,
+                                            std::optional<Errno>& refusal) {
     Shard& shard = this->shard(node);
     const Lock lock(shard.mutex);
     const auto found = shard.nodes.find(node);
@@ -35,7 +44,7 @@ Result<Attachment> OpenFiles::attach(std::uint64_t node, const RealId& real, int
                 ++backings_;
             } else {
                 ++refusals_;
-                if (refused_) refused_(backing.error());
+                refusal = backing.error();
             }
             break;
         }

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 
 #include "passthrough/io_mode.h"
@@ -49,7 +50,8 @@ struct OpenFilesCounts {
 
 class OpenFiles {
 public:
-    // `registrar` is borrowed. `refused(errno)` is told of each registration that was refused.
+    // `registrar` is borrowed. `refused(errno)` is told of each registration that was refused, with
+    // no lock held.
     OpenFiles(Registrar& registrar, std::function<void(Errno)> refused);
     // Closes what is registered still.
     ~OpenFiles();
@@ -81,6 +83,9 @@ private:
         mutable Mutex mutex;
         std::unordered_map<std::uint64_t, Opened> nodes GUARDED_BY(mutex);
     };
+    // attach(), but for telling of a refusal.
+    Result<Attachment> attach_locked(std::uint64_t node, const RealId& real, int descriptor,
+                                     bool writable, bool wanted, std::optional<Errno>& refusal);
     Shard& shard(std::uint64_t node) { return shards_[node % shards_.size()]; }
     const Shard& shard(std::uint64_t node) const { return shards_[node % shards_.size()]; }
 
