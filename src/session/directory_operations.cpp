@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "session/reply.h"
+#include "union/lookups.h"
 
 namespace plyfs::session {
 namespace {
@@ -70,7 +71,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
                  fuse_file_info* info) {
     serve(request, [&](Context& context) {
         Buffer buffer(size);
-        std::vector<NodeId> handed_out;
+        Lookups lookups(context.united);
         const auto visit = [&](const DirectoryEntry& listed) {
             fuse_entry_param parameter{};
             parameter.attr.st_ino = listed.inode;
@@ -81,12 +82,9 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
                 fuse_add_direntry_plus(request, nullptr, 0, listed.name, nullptr, 0);
             if (needed > buffer.room()) return false;
             if (!is_dot(listed.name) && name) {
-                const Result<Entry> entry = context.united.lookup(node, *name);
+                const Result<Entry> entry = lookups.lookup(node, *name);
                 // Removed meanwhile: the kernel looks the name up if anybody asks.
-                if (entry) {
-                    parameter = to_entry(context, *entry);
-                    handed_out.push_back(entry->node);
-                }
+                if (entry) parameter = to_entry(context, *entry);
             }
             return buffer.take(fuse_add_direntry_plus(request, buffer.free(), buffer.room(),
                                                       listed.name, &parameter,
@@ -95,9 +93,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
         const auto read =
             context.united.readdir(info->fh, static_cast<std::uint64_t>(offset), visit);
         if (!read && buffer.empty()) return reply_error(request, read.error());
-        if (buffer.send(request) != 0) {
-            for (const NodeId id : handed_out) context.united.forget(id, 1);
-        }
+        if (buffer.send(request) == 0) lookups.sent();
     });
 }
 
