@@ -84,7 +84,11 @@ private:
         for_each_pair(mapping, section,
                       [&](const std::string& name, const YAML::Node& value, const Location& where) {
                           if (section.empty() && read_structure(name, value, where)) return;
-                          if (const Setting* setting = find_setting(where.key))
+                          // The table joins nested keys by dots: a key must not pass for a path
+                          // in it, nor an empty one for the document, which may hold itself.
+                          if (name.empty() || name.find('.') != std::string::npos)
+                              complain(where, "unknown key", why_not_nested(name, where.key));
+                          else if (const Setting* setting = find_setting(where.key))
                               read_setting(*setting, value, where);
                           else if (!keys_below(where.key).empty())
                               read_subsection(value, where);
@@ -92,6 +96,13 @@ private:
                               complain(where, "unknown key",
                                        did_you_mean(name, keys_below(section)));
                       });
+    }
+
+    static std::string why_not_nested(const std::string& name, const std::string& key) {
+        if (name.empty()) return "the key is empty";
+        const std::size_t dot = key.rfind('.');
+        if (find_setting(key) == nullptr) return "";
+        return fmt::format("`{}` belongs below `{}`", key.substr(dot + 1), key.substr(0, dot));
     }
 
     void read_subsection(const YAML::Node& value, const Location& where) {

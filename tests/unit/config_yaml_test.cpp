@@ -89,6 +89,14 @@ TEST_CASE("errors in a YAML file say line, key, reason and hint", "[config]") {
         Row{"cache:\n  attr: 1\n",
             "pool.yaml:2: cache.attr: unknown key (did you mean `attributes`?)"},
         Row{"zebra: 1", "pool.yaml:1: zebra: unknown key"},
+        Row{"cache.entry: 1", "pool.yaml:1: cache.entry: unknown key (`entry` belongs below "
+                              "`cache`)"},
+        Row{"policies:\n  functions.create: ff\n",
+            "pool.yaml:2: policies.functions.create: unknown key (`create` belongs below "
+            "`policies.functions`)"},
+        Row{"no.such: 1", "pool.yaml:1: no.such: unknown key"},
+        Row{"\"\": {version: 1}", "pool.yaml:1: unknown key (the key is empty)"},
+        Row{"&all\n\"\": *all\n", "pool.yaml:2: unknown key (the key is empty)"},
         Row{"cache:\n  entry: 1\n  entry: 2\n",
             "pool.yaml:3: cache.entry: the key is given twice (first on line 2)"},
         Row{"cache:\n  entry: [1]\n",
