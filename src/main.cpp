@@ -12,6 +12,7 @@
 
 #include <array>
 #include <exception>
+#include <expected>
 #include <iostream>
 #include <memory>
 #include <optional>
@@ -37,6 +38,10 @@ spdlog::level::level_enum level_of(config::LogLevel level) {
     return spdlog::level::info;
 }
 
+bool in_front(const config::Options& options) {
+    return options.foreground || options.debug;
+}
+
 // Until the mount answers everything goes to stderr, where whoever mounts reads it.
 void log_to_stderr(const config::LoggingOptions& options) {
     auto logger = std::make_shared<spdlog::logger>(
@@ -46,19 +51,38 @@ void log_to_stderr(const config::LoggingOptions& options) {
     spdlog::set_default_logger(std::move(logger));
 }
 
-void log_as_configured(const config::Options& options) {
+// Where to log once the mount answers; null: on to stderr. Made before anything is mounted.
+std::expected<std::shared_ptr<spdlog::logger>, config::ConfigError>
+configured_logger(const config::Configuration& configuration) {
+    const config::Options& options = configuration.options;
     const std::string& target = options.logging.target;
-    if (target == "stderr" || (target.empty() && options.foreground)) return;
+    if (target == "stderr" || (target.empty() && in_front(options))) return nullptr;
     spdlog::sink_ptr sink;
     if (target.empty() || target == "syslog") {
         sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("plyfs", LOG_PID, LOG_DAEMON, false);
     } else {
-        sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(target);
+        // The library's barrier: it throws where the file can't be opened.
+        try {
+            sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(target);
+        } catch (const spdlog::spdlog_ex& error) {
+            return std::unexpected(
+                config::ConfigError{configuration.origins.find("logging.target")->second,
+                                    error.what(), "name a file that can be written"});
+        }
     }
     auto logger = std::make_shared<spdlog::logger>("plyfs", std::move(sink));
     logger->set_level(level_of(options.logging.level));
     logger->flush_on(spdlog::level::info);
-    spdlog::set_default_logger(std::move(logger));
+    return logger;
+}
+
+// The mount answers.
+void begin(const cli::MountCommand& command, std::shared_ptr<spdlog::logger> logger) {
+    const config::Options& options = command.configuration.options;
+    if (command.verbose) {
+        fmt::print(stderr, "plyfs: {} is mounted on {}\n", options.fsname, options.mountpoint);
+    }
+    if (logger) spdlog::set_default_logger(std::move(logger));
 }
 
 // The parent's side: waits until the child serves (it writes a byte) or has failed (it ends).
@@ -79,7 +103,6 @@ int wait_for_child(pid_t child, int ready, int failure) {
 
 // The child's side, once it serves.
 void leave_terminal(int ready, const config::Options& options) {
-    log_as_configured(options);
     ::setsid();
     if (::chdir("/") != 0) spdlog::warn("/ can't be entered");
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -106,8 +129,13 @@ int run(const cli::MountCommand& command) {
         spdlog::warn("warning: {}", warning);
     }
     if (command.fake) return cli::kSuccess;
-    if (options.foreground || options.debug) {
-        return serve(command, [&] { log_as_configured(options); });
+    auto logger = configured_logger(command.configuration);
+    if (!logger) {
+        spdlog::error("{}", config::to_text(logger.error()));
+        return command.failure;
+    }
+    if (in_front(options)) {
+        return serve(command, [&] { begin(command, *std::move(logger)); });
     }
     std::array<int, 2> pipe{};
     if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
@@ -126,6 +154,7 @@ int run(const cli::MountCommand& command) {
         return wait_for_child(child, near.get(), command.failure);
     }
     return serve(command, [&] {
+        begin(command, *std::move(logger));
         leave_terminal(far.get(), options);
         far.reset();
     });

@@ -208,6 +208,27 @@ TEST_CASE("what cannot be mounted is refused and leaves nothing mounted", "[moun
     CHECK(children() == before);
 }
 
+TEST_CASE("a log that cannot be written is refused before mounting", "[mounting]") {
+    const Branches branches{Ext4};
+    const std::string mountpoint = make_scratch_directory();
+    const Ran ran = run({PLYFS_BINARY, branches.spec(), mountpoint, "-o",
+                         "minfreespace=0,log.target=/proc/nowhere"});
+    INFO(ran.output);
+    CHECK(ran.status == 1);
+    CHECK_THAT(ran.output, ContainsSubstring("-o options: log.target: "));
+    CHECK_THAT(ran.output, ContainsSubstring("/proc/nowhere"));
+    CHECK_FALSE(find_mount(mountpoint).mounted);
+}
+
+TEST_CASE("-v says what is mounted", "[mounting]") {
+    const Branches branches{Ext4};
+    const std::string mountpoint = make_scratch_directory();
+    const Ran ran = run({PLYFS_BINARY, "-v", branches.spec(), mountpoint, "-o", "minfreespace=0"});
+    REQUIRE(ran.status == 0);
+    const Mount mount = Mount::adopt(mountpoint);
+    CHECK(ran.output == "plyfs: " + branches.spec() + " is mounted on " + mountpoint + "\n");
+}
+
 TEST_CASE("a mountpoint that is not empty takes nonempty", "[mounting]") {
     const Branches branches{Ext4};
     const Branches covered{Tmpfs};
