@@ -53,8 +53,8 @@ bool is_busy(Errno error) {
 // Answers when `attempt` no longer finds the lock busy or the caller gave up. On a thread of its
 // own, so that waiters never use up the ones that serve.
 template <typename Attempt>
-void wait_for_lock(fuse_req_t request, const Attempt& attempt) {
-    std::thread([request, attempt] {
+void wait_for_lock(fuse_req_t request, Attempt attempt) {
+    std::thread([request, attempt]() mutable {
         auto pause = kFirstPause;
         for (;;) {
             const Result<void> locked = attempt();
@@ -67,7 +67,7 @@ void wait_for_lock(fuse_req_t request, const Attempt& attempt) {
 }
 
 template <typename Attempt>
-void lock(fuse_req_t request, bool wait, const Attempt& attempt) {
+void lock(fuse_req_t request, bool wait, Attempt attempt) {
     const Result<void> locked = attempt();
     if (!locked && wait && is_busy(locked.error())) {
         wait_for_lock(request, attempt);
