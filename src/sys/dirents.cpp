@@ -17,8 +17,11 @@ constexpr std::size_t kBufferSize = std::size_t{32} << 10;  // bytes; what glibc
 DirectoryReader::DirectoryReader(UniqueFd descriptor)
     : descriptor_(std::move(descriptor)), buffer_(kBufferSize) {}
 
-Result<DirectoryReader> DirectoryReader::open(int directory) {
-    return DirectoryReader(TRY(reopen(directory, O_RDONLY | O_DIRECTORY)));
+Result<DirectoryReader> DirectoryReader::open(int directory, bool spare_access_time) {
+    const auto open = [&](int flags) { return reopen(directory, flags); };
+    constexpr int kFlags = O_RDONLY | O_DIRECTORY;
+    return DirectoryReader(
+        TRY(spare_access_time ? open_sparing_access_time(kFlags, open) : open(kFlags)));
 }
 
 Result<bool> DirectoryReader::fill() {

@@ -24,8 +24,9 @@ struct RawEntry {
 // Owns a descriptor of the directory, opened for reading. Not thread-safe.
 class DirectoryReader {
 public:
-    // Opens `directory` (O_PATH will do) anew: a position of its own.
-    static Result<DirectoryReader> open(int directory);
+    // Opens `directory` (O_PATH will do) anew: a position of its own. `spare_access_time`: reading
+    // leaves it, where that may be asked for.
+    static Result<DirectoryReader> open(int directory, bool spare_access_time = false);
 
     // Reads on. False at the end; then, and after an error, there is nothing more to read.
     Result<bool> fill();

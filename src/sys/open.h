@@ -3,6 +3,8 @@
 // Opening. Every descriptor is close-on-exec; a final symlink is never followed.
 #pragma once
 
+#include <fcntl.h>
+
 #include <string>
 #include <sys/types.h>
 
@@ -33,6 +35,15 @@ Result<UniqueFd> reopen(int descriptor, int flags);
 // A descriptor of an absolute path of the host, following symlinks: for what the user named on
 // the command line, never for what lies in a branch.
 Result<UniqueFd> open_host_path(const std::string& path, int flags);
+
+// open(flags) with O_NOATIME added, which only the owner may ask for and CAP_FOWNER (open(2)): for
+// others without it.
+template <typename Open>
+Result<UniqueFd> open_sparing_access_time(int flags, Open&& open) {
+    auto opened = open(flags | O_NOATIME);
+    if (!opened && opened.error() == EPERM) return open(flags);
+    return opened;
+}
 
 // dup(2) with O_CLOEXEC.
 Result<UniqueFd> duplicate(int descriptor);

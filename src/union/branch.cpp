@@ -25,6 +25,8 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
             branch->guarded_ = read_only;
         } else if (clone.error() != EPERM && clone.error() != ENOSYS) {
             return fail(clone.error());
+        } else {
+            branch->spare_access_times_ = true;
         }
     }
     if (!branch->root_) branch->root_ = TRY(sys::duplicate(branch->original_.get()));

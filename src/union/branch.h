@@ -27,8 +27,8 @@ using BranchIndex = std::uint16_t;
 class Branch {
 public:
     // Opens the directory `options.path`. A read-only branch is reached through a read-only clone
-    // of its mount; where the right to mount is missing (EPERM, ENOSYS) it is used as it is and
-    // guarded() says so.
+    // of its mount; where the right to mount is missing (EPERM, ENOSYS) it is used as it is,
+    // guarded() says so, and spare_access_times() what is left to do.
     // ENOENT, ENOTDIR, EACCES: of the path. Others: of open_tree(2) and mount_setattr(2).
     // `mount` names the mount in the branch's work directory. `no_atime`: reads that are passed
     // through leave the access times too (through a clone of the mount, where that may be made).
@@ -48,6 +48,9 @@ public:
     std::uint64_t min_free_space() const noexcept { return min_free_space_; }
     // The kernel itself refuses writes to this read-only branch.
     bool guarded() const noexcept { return guarded_; }
+    // What is read must be opened with O_NOATIME, as far as may be: its access times are to stay,
+    // and the mount does not see to it.
+    bool spare_access_times() const noexcept { return spare_access_times_; }
     // st_dev of the root.
     std::uint64_t device() const noexcept { return device_; }
     // The space of the branch's file system, remembered for a moment.
@@ -63,6 +66,7 @@ private:
     std::uint64_t min_free_space_ = 0;
     std::uint64_t device_ = 0;
     bool guarded_ = false;
+    bool spare_access_times_ = false;
     UniqueFd original_;  // keeps the mount busy that a clone was made of
     UniqueFd root_;
     std::unique_ptr<BranchSpace> space_;

@@ -27,7 +27,10 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
     // In two steps where it truncates: only what is known to be the node's own file.
     const int wanted = open_file_flags(flags) & ~O_TRUNC;
-    auto found = open_object(*node, wanted);
+    const auto open_as = [&](int how) { return open_object(*node, how); };
+    auto found = branches_[branch]->spare_access_times()
+                     ? sys::open_sparing_access_time(wanted, open_as)
+                     : open_as(wanted);
     // An append-only file (chattr +a) is opened for appending or not at all.
     if (!found && found.error() == EPERM && (flags & O_APPEND) != 0) {
         found = open_object(*node, wanted | O_APPEND);

@@ -82,7 +82,8 @@ Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
     parts.reserve(sources.size());
     std::vector<Part*> unfinished;
     for (const Source& source : sources) {
-        Part& part = parts.emplace_back(TRY(sys::DirectoryReader::open(source.directory)));
+        Part& part = parts.emplace_back(
+            TRY(sys::DirectoryReader::open(source.directory, source.spare_access_time)));
         // Most directories end within the first buffer, which the second call tells: handing those
         // to other threads would cost more than reading them.
         part.read_once(hides);

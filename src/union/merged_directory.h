@@ -28,7 +28,8 @@ public:
     // One branch's directory to read.
     struct Source {
         BranchIndex branch;
-        int directory;  // borrowed; O_PATH will do
+        int directory;           // borrowed; O_PATH will do
+        bool spare_access_time;  // as far as may be
     };
 
     // Reads all `sources`, given in precedence; a name is taken from the first that has it.

@@ -29,7 +29,8 @@ Result<std::shared_ptr<const MergedDirectory>> Union::take_snapshot(const Node& 
                 if (directory.error() == ENOENT || directory.error() == ENOTDIR) continue;
                 return fail(directory.error());
             }
-            sources.push_back({branch, (*directory)->get()});
+            sources.push_back(
+                {branch, (*directory)->get(), branches_[branch]->spare_access_times()});
             opened.push_back(*std::move(directory));
         }
     }
