@@ -96,7 +96,8 @@ auto Union::make_on_first(const NodeRef& parent, const BranchList& candidates, M
             }
             if (made || !another_may_do(made.error())) return made;
             failure = made.error();
-        } else if (another_may_do(directory.error())) {
+        } else if (another_may_do(directory.error()) || directory.error() == EPERM) {
+            // EPERM: the parent is somebody else's, and who is not root can't make a copy of it.
             failure = directory.error();
         } else if (!is_absent(directory.error())) {
             return fail(directory.error());
