@@ -9,6 +9,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -103,6 +104,10 @@ void abort_connections() {
     ::_exit(WEXITSTATUS(status));
 }
 
+void bind(const char* source, const char* target) {
+    must(::mount(source, target, nullptr, MS_BIND, nullptr), target);
+}
+
 // Mounts of the sandbox. The mount namespace is shared with the watchdog, which needs the
 // connections.
 void prepare_mounts() {
@@ -122,7 +127,13 @@ void prepare_mounts() {
                  "lowerdir=/usr/sbin,upperdir=/run/sbin/upper,workdir=/run/sbin/work"),
          "cover /usr/sbin");
     must(::symlink(PLYFS_BINARY, "/usr/sbin/mount.plyfs"), "install the mount helper");
-    must(::symlink(PLYFS_BINARY, "/usr/sbin/plyfs"), "install plyfs");
+    // A mount, not a link: users may not be able to reach the build directory.
+    must(::mknod("/usr/sbin/plyfs", S_IFREG | 0755, 0), "make room for plyfs");
+    bind(PLYFS_BINARY, "/usr/sbin/plyfs");
+    // For all users, as udev makes it.
+    must(::mknod("/run/fuse", S_IFCHR, makedev(10, 229)), "make a FUSE device");
+    must(::chmod("/run/fuse", 0666), "chmod");
+    bind("/run/fuse", "/dev/fuse");
 }
 
 class Watch : public Catch::EventListenerBase {
