@@ -13,6 +13,7 @@
 #include "config/options.h"
 #include "passthrough/open_files.h"
 #include "session/branch_locks.h"
+#include "session/lock_waiters.h"
 #include "union/union.h"
 
 namespace plyfs::session {
@@ -21,6 +22,7 @@ struct Context {
     Union& united;
     passthrough::OpenFiles& open_files;
     BranchLocks& locks;
+    LockWaiters& waiters;
     const config::Options& options;
     fuse_session* session = nullptr;
     // Random per mount: a node id means another node after the next mount (file handles of

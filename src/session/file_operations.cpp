@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/file.h>
 
 #include <algorithm>
 #include <array>
@@ -111,7 +112,12 @@ void tmpfile(fuse_req_t request, fuse_ino_t parent, mode_t mode, fuse_file_info*
 
 void release(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* info) {
     serve(request, [&](Context& context) {
-        if (const auto file = context.united.file(info->fh)) undo_open(context, {info->fh, file});
+        if (const auto file = context.united.file(info->fh)) {
+            // close(2) alone would leave it to the last open: the file that is registered for all
+            // of them is the one of the first.
+            if (info->flock_release != 0) (void)sys::lock_whole(file->descriptor.get(), LOCK_UN);
+            undo_open(context, {info->fh, file});
+        }
         fuse_reply_err(request, 0);
     });
 }

@@ -5,7 +5,6 @@
 #include <sys/file.h>
 
 #include <chrono>
-#include <thread>
 
 #include "session/branch_locks.h"
 #include "session/reply.h"
@@ -50,20 +49,21 @@ bool is_busy(Errno error) {
     return error == EAGAIN || error == EACCES;
 }
 
-// Answers when `attempt` no longer finds the lock busy or the caller gave up. On a thread of its
-// own, so that waiters never use up the ones that serve.
+// Answers when `attempt` no longer finds the lock busy or the caller gave up.
 template <typename Attempt>
 void wait_for_lock(fuse_req_t request, Attempt attempt) {
-    std::thread([request, attempt]() mutable {
+    LockWaiters& waiters = context_of(request).waiters;
+    waiters.add([&waiters, request, attempt]() mutable {
         auto pause = kFirstPause;
         for (;;) {
             const Result<void> locked = attempt();
             if (locked || !is_busy(locked.error())) return reply_status(request, locked);
-            if (fuse_req_interrupted(request) != 0) return reply_error(request, Errno(EINTR));
-            std::this_thread::sleep_for(pause);
+            if (fuse_req_interrupted(request) != 0 || !waiters.pause(pause)) {
+                return reply_error(request, Errno(EINTR));
+            }
             pause = std::min(pause * 2, kLongestPause);
         }
-    }).detach();
+    });
 }
 
 template <typename Attempt>

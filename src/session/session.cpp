@@ -171,7 +171,8 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     BackingRegistrar registrar;
     passthrough::OpenFiles open_files(registrar, [](Errno error) { report_refusal(error); });
     BranchLocks locks;
-    Context context{united, open_files, locks, options};
+    LockWaiters waiters;
+    Context context{united, open_files, locks, waiters, options};
     context.generation = random_generation();
     context.entry_timeout = seconds(options.cache.entry);
     context.negative_timeout = seconds(options.cache.negative_entry);
@@ -217,6 +218,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
         ready();
         wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(), ended.get());
     }
+    waiters.end();
     fuse_session_unmount(session.get());
     if (!options.read_only) tidy(plan_branches(united.branches()));
     return {};

@@ -145,6 +145,41 @@ TEST_CASE("who waits for a lock gets it", "[locks]") {
     CHECK(waiter.wait() == 0);
 }
 
+// Opens of a file that is passed through share what the first of them registered.
+TEST_CASE("a lock goes with its file while others have the file open", "[locks][passthrough]") {
+    const Union united({Ext4}, any_scope());
+    const std::string path = united.path("file");
+    put(path, "0123456789");
+    Holder holder(path, [](int held) { return outcome(::flock(held, LOCK_EX)); });
+    const UniqueFd file = open_file(path, O_RDWR);
+    REQUIRE(outcome(::flock(file.get(), LOCK_EX | LOCK_NB)) == EWOULDBLOCK);
+    holder.release();
+    CHECK(outcome(::flock(file.get(), LOCK_EX)) == kOk);
+}
+
+TEST_CASE("who waits for a lock does not keep the mount from ending", "[locks]") {
+    Union united({Ext4}, "locks=branch");
+    const std::string path = united.path("file");
+    put(path, "0123456789");
+    const UniqueFd file = open_file(path, O_RDWR);
+    REQUIRE(outcome(::flock(file.get(), LOCK_EX)) == kOk);
+    std::array<int, 2> pipe{};
+    REQUIRE(::pipe2(pipe.data(), O_CLOEXEC) == 0);
+    const UniqueFd ready(pipe[0]);
+    const UniqueFd writer(pipe[1]);
+    Process waiter([&] {
+        const UniqueFd other = open_file(path, O_RDWR);
+        if (::flock(other.get(), LOCK_EX | LOCK_NB) == 0) return 1;
+        if (::write(writer.get(), "x", 1) != 1) return 2;
+        return outcome(::flock(other.get(), LOCK_EX)).code();
+    });
+    char byte = 0;
+    REQUIRE(::read(ready.get(), &byte, 1) == 1);
+    ::kill(united.mount.daemon(), SIGTERM);
+    united.mount.expect_end();
+    CHECK(waiter.wait() != 0);
+}
+
 TEST_CASE("who waits for a lock can be killed", "[locks][killed]") {
     const Union united({Ext4}, any_scope());
     const std::string path = united.path("file");
