@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/core.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/dist_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
@@ -42,18 +43,31 @@ bool in_front(const config::Options& options) {
     return options.foreground || options.debug;
 }
 
+// Where the one logger writes to. Serving threads use it when the target changes, so the logger
+// stays: nothing guards spdlog's default logger.
+spdlog::sinks::dist_sink_mt& log_target() {
+    static const auto target = std::make_shared<spdlog::sinks::dist_sink_mt>();
+    static const bool logging = [] {
+        auto logger = std::make_shared<spdlog::logger>("plyfs", target);
+        logger->flush_on(spdlog::level::info);
+        spdlog::set_default_logger(std::move(logger));
+        return true;
+    }();
+    (void)logging;
+    return *target;
+}
+
 // Until the mount answers everything goes to stderr, where whoever mounts reads it.
 void log_to_stderr(const config::LoggingOptions& options) {
-    auto logger = std::make_shared<spdlog::logger>(
-        "plyfs", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    logger->set_pattern("plyfs: %v");
-    logger->set_level(level_of(options.level));
-    spdlog::set_default_logger(std::move(logger));
+    auto sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    sink->set_pattern("plyfs: %v");
+    log_target().set_sinks({std::move(sink)});
+    spdlog::set_level(level_of(options.level));
 }
 
 // Where to log once the mount answers; null: on to stderr. Made before anything is mounted.
-std::expected<std::shared_ptr<spdlog::logger>, config::ConfigError>
-configured_logger(const config::Configuration& configuration) {
+std::expected<spdlog::sink_ptr, config::ConfigError>
+configured_sink(const config::Configuration& configuration) {
     const config::Options& options = configuration.options;
     const std::string& target = options.logging.target;
     if (target == "stderr" || (target.empty() && in_front(options))) return nullptr;
@@ -70,19 +84,16 @@ configured_logger(const config::Configuration& configuration) {
                                     error.what(), "name a file that can be written"});
         }
     }
-    auto logger = std::make_shared<spdlog::logger>("plyfs", std::move(sink));
-    logger->set_level(level_of(options.logging.level));
-    logger->flush_on(spdlog::level::info);
-    return logger;
+    return sink;
 }
 
 // The mount answers.
-void begin(const cli::MountCommand& command, std::shared_ptr<spdlog::logger> logger) {
+void begin(const cli::MountCommand& command, spdlog::sink_ptr sink) {
     const config::Options& options = command.configuration.options;
     if (command.verbose) {
         fmt::print(stderr, "plyfs: {} is mounted on {}\n", options.fsname, options.mountpoint);
     }
-    if (logger) spdlog::set_default_logger(std::move(logger));
+    if (sink) log_target().set_sinks({std::move(sink)});
 }
 
 // The parent's side: waits until the child serves (it writes a byte) or has failed (it ends).
@@ -129,13 +140,13 @@ int run(const cli::MountCommand& command) {
         spdlog::warn("warning: {}", warning);
     }
     if (command.fake) return cli::kSuccess;
-    auto logger = configured_logger(command.configuration);
-    if (!logger) {
-        spdlog::error("{}", config::to_text(logger.error()));
+    auto sink = configured_sink(command.configuration);
+    if (!sink) {
+        spdlog::error("{}", config::to_text(sink.error()));
         return command.failure;
     }
     if (in_front(options)) {
-        return serve(command, [&] { begin(command, *std::move(logger)); });
+        return serve(command, [&] { begin(command, *std::move(sink)); });
     }
     std::array<int, 2> pipe{};
     if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
@@ -154,7 +165,7 @@ int run(const cli::MountCommand& command) {
         return wait_for_child(child, near.get(), command.failure);
     }
     return serve(command, [&] {
-        begin(command, *std::move(logger));
+        begin(command, *std::move(sink));
         leave_terminal(far.get(), options);
         far.reset();
     });
