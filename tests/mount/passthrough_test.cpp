@@ -246,7 +246,9 @@ TEST_CASE("reading through a mapping changes no modification time", "[passthroug
     SECTION("while writing through it does, by the time it is synchronized") {
         mapping.bytes()[0] = 'y';
         REQUIRE(::msync(mapping.bytes(), kLarge, MS_SYNC) == 0);
-        CHECK(nanoseconds(status(path).st_mtim) > before);
+        // tmpfs, the last of the four, lets such a write pass unnoticed itself.
+        const bool noticed = united.branches.size() < 4 || !exists(united.branches.path(3, "file"));
+        CHECK((nanoseconds(status(path).st_mtim) > before) == noticed);
     }
 }
 
