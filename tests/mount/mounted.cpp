@@ -181,11 +181,12 @@ std::vector<pid_t> children() {
     return found;
 }
 
-Mount::Mount(const std::string& source, const std::string& options, Style style) {
+Mount::Mount(const std::string& source, const std::string& options, Style style,
+             const std::string& program) {
     require_sandbox();
     path_ = make_scratch_directory();
     sanitizer_log();
-    std::vector<std::string> words{PLYFS_BINARY, source, path_, "-o", "minfreespace=0"};
+    std::vector<std::string> words{program, source, path_, "-o", "minfreespace=0"};
     if (!options.empty()) words.insert(words.end(), {"-o", options});
     if (style == Style::Background) {
         const std::vector<pid_t> before = children();

@@ -60,7 +60,7 @@ public:
     // Mounts at a new directory. `options` follow -o; minfreespace=0 stands before them, because
     // file systems of tests are small.
     explicit Mount(const std::string& source, const std::string& options = "",
-                   Style style = Style::Background);
+                   Style style = Style::Background, const std::string& program = PLYFS_BINARY);
     // Adopts what was mounted at `mountpoint` by other means, with its daemon.
     static Mount adopt(const std::string& mountpoint);
     Mount(const Mount&) = delete;
