@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What ThreadSanitizer is not to report; TSAN_OPTIONS can add to it.
+// What ThreadSanitizer is not to report of the tests, and of the plyfs that they mount;
+// TSAN_OPTIONS can add to it.
 
 // The sanitizer's name for it.
 // NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
