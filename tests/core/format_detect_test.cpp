@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "format/detect.h"
+
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+
+#include "core/overlay_mount.h"
+#include "sys/fault.h"
+
+namespace plyfs::test {
+
+TEST_CASE("root on tmpfs and ext4 can write every form of marks", "[format]") {
+    for (const FileSystemKind kind : {FileSystemKind::Tmpfs, FileSystemKind::Ext4}) {
+        const OverlayMount layers(kind);
+        const format::MarkSupport support = format::probe_marks(layers.open("work").get()).value();
+        CHECK_FALSE(support.device);
+        CHECK_FALSE(support.trusted);
+        CHECK_FALSE(support.user);
+        CHECK_FALSE(support.exchange);
+        CHECK_FALSE(support.whiteout_on_rename);
+        CHECK_FALSE(support.handles);
+        CHECK(layers.names("work").empty());
+    }
+}
+
+TEST_CASE("whatever fails while marks are tried, nothing is left behind", "[format][fault]") {
+    const OverlayMount layers;
+    const UniqueFd work = layers.open("work");
+    std::uint64_t calls = 1;
+    for (std::uint64_t nth = 1; nth <= calls; ++nth) {
+        fault::arm(fault::Action::Error, nth, EPERM);
+        const auto support = format::probe_marks(work.get());
+        const std::uint64_t made = fault::disarm();
+        if (support) calls = std::max(calls, made);
+        calls = std::max(calls, nth + (support ? 0U : 1U));
+        // What a failing removal leaves is the sweeper's.
+        for (const std::string& name : layers.names("work"))
+            REQUIRE(::unlink(layers.path("work/" + name).c_str()) == 0);
+    }
+    CHECK(calls > 10);
+    CHECK(format::probe_marks(work.get()));
+}
+
+}  // namespace plyfs::test
