@@ -4,7 +4,8 @@
 //
 //   - a character device 0:0 of that name (overlayfs: ovl_is_whiteout, WHITEOUT_DEV);
 //   - an empty regular file of that name with overlay.whiteout, in a directory that says that it
-//     has such (overlayfs: ovl_path_check_xwhiteout_xattr, opaque = "x");
+//     has such (overlayfs: ovl_path_check_xwhiteout_xattr, opaque = "x"). Where the directory does
+//     not, Linux 6.18 lists the name and finds no object by it; here it is an object for both;
 //   - any object `.wh.NAME`. Names that begin with `.wh.` are never shown; those that begin with
 //     `.wh..wh.` hide nothing, they are marks and files of aufs itself (aufs.5, OCI image layers).
 //

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "format/detect.h"
 
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 
 #include "core/overlay_mount.h"
@@ -22,6 +24,30 @@ TEST_CASE("root on tmpfs and ext4 can write every form of marks", "[format]") {
         CHECK_FALSE(support.handles);
         CHECK(layers.names("work").empty());
     }
+}
+
+TEST_CASE("who is not root can make devices 0:0, but no trusted attributes", "[format]") {
+    const OverlayMount layers;
+    constexpr uid_t kNobody = 65534;
+    REQUIRE(::chown(layers.path("work").c_str(), kNobody, kNobody) == 0);
+    const UniqueFd work = layers.open("work");
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        int status = 1;
+        if (::setresuid(kNobody, kNobody, kNobody) == 0) {
+            const auto support = format::probe_marks(work.get());
+            // Linux 5.8 and later ask for no CAP_MKNOD (vfs_mknod).
+            const bool as_expected = support && !support->device && !support->user &&
+                                     support->trusted == Errno(EPERM) && !support->exchange;
+            status = as_expected ? 0 : 2;
+        }
+        ::_exit(status);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(layers.names("work").empty());
 }
 
 TEST_CASE("whatever fails while marks are tried, nothing is left behind", "[format][fault]") {

@@ -11,12 +11,17 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <thread>
 
 #include "core/host_files.h"
 #include "core/overlay_mount.h"
+#include "format/sweep.h"
+#include "format/temporary_name.h"
 #include "format/whiteout_maker.h"
+#include "sys/fault.h"
 
 namespace plyfs::test {
 namespace {
@@ -152,8 +157,7 @@ TEST_CASE("a whiteout makes the kernel hide the lower object", "[format][overlay
     CHECK(layers.names("merged") == Names{"shown"});
 }
 
-TEST_CASE("a whiteout in an opaque file's form hides the object of a lower layer of the kernel",
-          "[format][overlayfs]") {
+TEST_CASE("the kernel believes a whiteout as a file in a lower layer", "[format][overlayfs]") {
     OverlayMount layers;
     layers.make_directory("lower/d");
     layers.make_file("lower/d/gone");
@@ -172,8 +176,8 @@ TEST_CASE("a whiteout in an opaque file's form hides the object of a lower layer
 }
 
 TEST_CASE("an empty file with the attribute is a whiteout only where its directory says so",
-          "[format][overlayfs]") {
-    OverlayMount layers;
+          "[format]") {
+    const OverlayMount layers;
     layers.make_file("lower/f", "");
     layers.make_file("lower/full");
     set(layers, "lower/f", "trusted.overlay.whiteout", "");
@@ -280,6 +284,56 @@ TEST_CASE("an inode that can have no more links gives way to another one", "[for
     }
     CHECK(host_stat(layers.path("upper/0")).st_nlink == kLinks - 1);
     CHECK(host_stat(layers.path("upper/" + std::to_string(kLinks))).st_nlink == 7);
+}
+
+TEST_CASE("a deletion that is cut short at any call shows the name old or hidden",
+          "[format][fault]") {
+    const OverlayMount layers;
+    const UniqueFd upper = layers.open("upper");
+    const UniqueFd work = layers.open("work");
+    const WhiteoutKind kind =
+        GENERATE(WhiteoutKind::Device, WhiteoutKind::XattrFile, WhiteoutKind::DotFile);
+    const auto action = GENERATE(fault::Action::Error, fault::Action::Dead);
+    const bool by_exchange = GENERATE(false, true);
+    bool done = false;
+    for (std::uint64_t nth = 1; !done; ++nth) {
+        layers.make_file("upper/victim");
+        {
+            WhiteoutMaker maker(work.get(), written_as(kind));
+            fault::arm(action, nth, EIO);
+            done = by_exchange ? maker.exchange(upper.get(), *Name::from("victim")).has_value()
+                               : maker.replace(upper.get(), *Name::from("victim")).has_value();
+            fault::disarm();
+        }
+        INFO(nth);
+        const Sighting::Kind seen = look(layers, "upper", "victim");
+        CHECK(seen == (done ? Sighting::Kind::Whiteout : Sighting::Kind::Object));
+        REQUIRE(format::sweep(work.get(), format::is_temporary_name));
+        CHECK(layers.names("work").empty());
+        for (const char* const name : {"upper/victim", "upper/.wh.victim"})
+            (void)::unlink(layers.path(name).c_str());
+    }
+}
+
+TEST_CASE("threads share one whiteout", "[format]") {
+    const OverlayMount layers;
+    const UniqueFd upper = layers.open("upper");
+    const UniqueFd work = layers.open("work");
+    WhiteoutMaker maker(work.get(), written_as(WhiteoutKind::Device));
+    constexpr int kEach = 200;
+    std::atomic<int> placed = 0;
+    std::vector<std::thread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+        threads.emplace_back([&, thread] {
+            for (int number = 0; number < kEach; ++number) {
+                const std::string name = std::to_string(thread * kEach + number);
+                if (maker.place(upper.get(), *Name::from(name))) ++placed;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(placed == 4 * kEach);
+    CHECK(host_stat(layers.path("upper/0")).st_nlink == 4 * kEach + 1);
 }
 
 TEST_CASE("a swept work directory does not stop deletions", "[format]") {
