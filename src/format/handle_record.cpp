@@ -40,7 +40,7 @@ std::string encode(const HandleRecord& record) {
     return bytes.append(record.handle);
 }
 
-std::expected<HandleRecord, RecordFault> decode_handle_record(std::string_view bytes) noexcept {
+std::expected<HandleRecord, RecordFault> decode_handle_record(std::string_view bytes) {
     if (bytes.empty()) return std::unexpected(RecordFault::Unknown);
     if (bytes.size() < kHeaderSize) return std::unexpected(RecordFault::Damaged);
     const std::size_t length = byte_at(bytes, 2);

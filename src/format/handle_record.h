@@ -54,7 +54,7 @@ enum class RecordFault : std::uint8_t {
 };
 
 // Bytes beyond the record's own length are ignored, as overlayfs does.
-std::expected<HandleRecord, RecordFault> decode_handle_record(std::string_view bytes) noexcept;
+std::expected<HandleRecord, RecordFault> decode_handle_record(std::string_view bytes);
 
 // The record of what `descriptor` (O_PATH will do) is open on, an inode of the file system `uuid`.
 // EOPNOTSUPP: the file system can't open handles; overlayfs writes an empty origin then.

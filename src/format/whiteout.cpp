@@ -43,6 +43,7 @@ Result<bool> is_whiteout(int directory, Name name, const Attributes& attributes,
     if (is_device_whiteout(attributes)) return true;
     if (!parent.whiteout_files || !attributes.is_regular() || attributes.size != 0) return false;
     const UniqueFd object = TRY(sys::open_at(directory, name, O_PATH));
+    if (TRY(sys::stat_descriptor(object.get())).real != attributes.real) return fail(ESTALE);
     return TRY(read_mark(object.get(), Mark::Whiteout, rules)).has_value();
 }
 
@@ -72,6 +73,12 @@ Result<Sighting> look(int directory, Name name, const DirectoryMarks& parent,
     }
     if (TRY(has_dot_whiteout(directory, name, rules))) seen.kind = Sighting::Kind::Whiteout;
     return seen;
+}
+
+Result<DirectoryMarks> marks_of_child(int parent, Name name, int child, const MarkRules& rules) {
+    DirectoryMarks marks = TRY(directory_marks(child, rules));
+    if (!marks.opaque) marks.opaque = TRY(has_dot_whiteout(parent, name, rules));
+    return marks;
 }
 
 EntryKind kind_of_entry(std::string_view name, unsigned char type, const DirectoryMarks& parent,

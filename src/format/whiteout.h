@@ -41,7 +41,8 @@ bool is_reserved_name(std::string_view name, const MarkRules& rules) noexcept;
 Result<std::string> dot_file_name(Name name);
 
 // Whether `name`, of which `attributes` were just read, is a whiteout itself. A system call only
-// for an empty file where `parent` allows whiteout files. Errnos: of openat(2) and getxattr(2).
+// for an empty file where `parent` allows whiteout files. ESTALE: the name has become another
+// object's meanwhile. Else the errnos of openat(2) and getxattr(2).
 Result<bool> is_whiteout(int directory, Name name, const Attributes& attributes,
                          const DirectoryMarks& parent, const MarkRules& rules);
 
@@ -61,9 +62,13 @@ struct Sighting {
 
 // Looks `name` up in a directory whose marks are `parent`. Two system calls where there is no such
 // object and dot files are believed, else one (another for an empty file, see is_whiteout).
-// The marks of a directory found so are the caller's to read; with dot files also has_dot_whiteout.
+// The marks of a directory found so are read by marks_of_child, once it is open.
 Result<Sighting> look(int directory, Name name, const DirectoryMarks& parent,
                       const MarkRules& rules);
+
+// directory_marks() of `child`, the directory `name` of `parent` (O_PATH will do for both), which
+// is opaque too beside its own `.wh.NAME`. Up to five system calls.
+Result<DirectoryMarks> marks_of_child(int parent, Name name, int child, const MarkRules& rules);
 
 // What a name that readdir gives stands for, as far as it is known without a system call.
 enum class EntryKind : std::uint8_t {

@@ -45,7 +45,8 @@ public:
 
     // In the place of an object of any type, which then has the name returned in the work
     // directory; the caller removes it. As above; EINVAL, where the file system has no
-    // RENAME_EXCHANGE and the kind is not DotFile.
+    // RENAME_EXCHANGE and the kind is not DotFile. A DotFile comes before the object goes: a crash
+    // in between leaves a directory opaque, so it must show nothing of lower branches any more.
     Result<std::string> exchange(int directory, Name name);
 
 private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "format/detect.h"
 
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include "core/overlay_mount.h"
+#include "format/directory_marks.h"
 #include "sys/fault.h"
 
 namespace plyfs::test {
@@ -48,6 +50,25 @@ TEST_CASE("who is not root can make devices 0:0, but no trusted attributes", "[f
     REQUIRE(::waitpid(child, &status, 0) == child);
     CHECK(status == 0);
     CHECK(layers.names("work").empty());
+}
+
+TEST_CASE("a file system without attributes and handles has plain files for marks", "[format]") {
+    const OverlayMount layers;
+    REQUIRE(::mount("ramfs", layers.path("work").c_str(), "ramfs", 0, nullptr) == 0);
+    {
+        const UniqueFd work = layers.open("work");
+        const format::MarkSupport support = format::probe_marks(work.get()).value();
+        CHECK(support.trusted == Errno(EOPNOTSUPP));
+        CHECK(support.user == Errno(EOPNOTSUPP));
+        CHECK(support.handles == Errno(EOPNOTSUPP));
+        const format::MarkFormat format = format::choose_format(support, {}).value();
+        CHECK_FALSE(format.names);
+        CHECK(format::set_opaque(work.get(), format));
+        CHECK(format::directory_marks(work.get(), {})->opaque);
+        CHECK_FALSE(format::is_impure(work.get(), {}).value());
+        CHECK(format::set_impure(work.get(), format).error() == EOPNOTSUPP);
+    }
+    CHECK(::umount2(layers.path("work").c_str(), 0) == 0);
 }
 
 TEST_CASE("whatever fails while marks are tried, nothing is left behind", "[format][fault]") {

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
+#include <cstdio>
 #include <thread>
 
 #include "core/host_files.h"
@@ -22,6 +23,7 @@
 #include "format/temporary_name.h"
 #include "format/whiteout_maker.h"
 #include "sys/fault.h"
+#include "sys/statx.h"
 
 namespace plyfs::test {
 namespace {
@@ -190,6 +192,18 @@ TEST_CASE("an empty file with the attribute is a whiteout only where its directo
           Sighting::Kind::Object);
 }
 
+TEST_CASE("a whiteout as a file that was replaced meanwhile is stale", "[format]") {
+    const OverlayMount layers;
+    layers.make_file("upper/f", "");
+    const UniqueFd upper = layers.open("upper");
+    const Name name = *Name::from("f");
+    const Attributes before = sys::stat_at(upper.get(), name).value();
+    layers.make_file("upper/g", "");
+    REQUIRE(::rename(layers.path("upper/g").c_str(), layers.path("upper/f").c_str()) == 0);
+    CHECK(format::is_whiteout(upper.get(), name, before, {.whiteout_files = true}, {}).error() ==
+          ESTALE);
+}
+
 TEST_CASE("a file `.wh.NAME` is a whiteout, and no name of the union", "[format]") {
     const OverlayMount layers;
     layers.make_file("upper/.wh.gone", "");
@@ -201,6 +215,21 @@ TEST_CASE("a file `.wh.NAME` is a whiteout, and no name of the union", "[format]
     const MarkRules plain = format::kernel_rules(Namespace::Trusted);
     CHECK(look(layers, "upper", "gone", plain) == Sighting::Kind::Absent);
     CHECK(look(layers, "upper", ".wh.gone", plain) == Sighting::Kind::Object);
+}
+
+TEST_CASE("a directory beside its own `.wh.NAME` is opaque", "[format]") {
+    const OverlayMount layers;
+    layers.make_directory("upper/d");
+    const UniqueFd upper = layers.open("upper");
+    const UniqueFd directory = layers.open("upper/d");
+    const auto marks = [&](const MarkRules& rules) {
+        return format::marks_of_child(upper.get(), *Name::from("d"), directory.get(), rules)
+            .value();
+    };
+    CHECK_FALSE(marks({}).opaque);
+    layers.make_file("upper/.wh.d", "");
+    CHECK(marks({}).opaque);
+    CHECK_FALSE(marks(format::kernel_rules(Namespace::Trusted)).opaque);
 }
 
 TEST_CASE("whiteouts as `.wh.NAME` are placed, replace and exchange", "[format]") {
