@@ -78,6 +78,21 @@ std::optional<Errno> try_whiteout_on_rename(int work, const Trial& trial) {
     return std::nullopt;
 }
 
+std::expected<std::optional<Namespace>, MarkRefusal>
+choose_names(const MarkSupport& support, const std::optional<Namespace>& wish) {
+    using What = MarkRefusal::What;
+    if (wish == Namespace::Trusted && support.trusted) {
+        return std::unexpected(MarkRefusal{What::Trusted, *support.trusted});
+    }
+    if (wish == Namespace::User && support.user) {
+        return std::unexpected(MarkRefusal{What::User, *support.user});
+    }
+    if (wish) return wish;
+    if (!support.trusted) return Namespace::Trusted;
+    if (!support.user) return Namespace::User;
+    return std::nullopt;
+}
+
 }  // namespace
 
 Result<MarkSupport> probe_marks(int work) {
@@ -116,31 +131,18 @@ std::string MarkRefusal::message() const {
 std::expected<MarkFormat, MarkRefusal> choose_format(const MarkSupport& support,
                                                      const MarkWish& wish) {
     using What = MarkRefusal::What;
-    MarkFormat format;
-    if (wish.names) {
-        const bool trusted = *wish.names == Namespace::Trusted;
-        const auto& refused = trusted ? support.trusted : support.user;
-        if (refused)
-            return std::unexpected(MarkRefusal{trusted ? What::Trusted : What::User, *refused});
-        format.names = wish.names;
-    } else if (!support.trusted) {
-        format.names = Namespace::Trusted;
-    } else if (!support.user) {
-        format.names = Namespace::User;
-    } else {
-        format.names = std::nullopt;
-    }
+    const auto names = TRY(choose_names(support, wish.names));
     if (!wish.whiteout) {
-        format.whiteout = support.device ? WhiteoutKind::DotFile : WhiteoutKind::Device;
-        return format;
+        return MarkFormat{names, support.device ? WhiteoutKind::DotFile : WhiteoutKind::Device};
     }
-    format.whiteout = *wish.whiteout;
-    if (format.whiteout == WhiteoutKind::Device && support.device)
+    if (*wish.whiteout == WhiteoutKind::Device && support.device) {
         return std::unexpected(MarkRefusal{What::Device, *support.device});
-    if (format.whiteout == WhiteoutKind::XattrFile && !format.names)
-        return std::unexpected(
-            MarkRefusal{What::NoAttributes, support.user.value_or(Errno(EOPNOTSUPP))});
-    return format;
+    }
+    if (*wish.whiteout == WhiteoutKind::XattrFile && !names) {
+        const Errno reason = support.user.value_or(Errno(EOPNOTSUPP));
+        return std::unexpected(MarkRefusal{What::NoAttributes, reason});
+    }
+    return MarkFormat{names, *wish.whiteout};
 }
 
 }  // namespace plyfs::format

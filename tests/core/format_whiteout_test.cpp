@@ -352,6 +352,7 @@ TEST_CASE("threads share one whiteout", "[format]") {
     constexpr int kEach = 200;
     std::atomic<int> placed = 0;
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread) {
         threads.emplace_back([&, thread] {
             for (int number = 0; number < kEach; ++number) {
