@@ -59,6 +59,10 @@ Result<std::size_t> copy_range(int source, off_t source_offset, int target, off_
     return static_cast<std::size_t>(size);
 }
 
+Result<void> clone_data(int source, int target) {
+    return status_of([&] { return ::ioctl(target, FICLONE, source); });
+}
+
 Result<void> synchronize(int descriptor, bool data_only) {
     return status_of([&] { return data_only ? ::fdatasync(descriptor) : ::fsync(descriptor); });
 }

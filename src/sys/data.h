@@ -32,6 +32,10 @@ Result<off_t> seek(int descriptor, off_t offset, int whence);
 Result<std::size_t> copy_range(int source, off_t source_offset, int target, off_t target_offset,
                                std::size_t length);
 
+// ioctl_ficlone(2): the bytes of `target`, open for writing, become those of `source`, sharing its
+// blocks, and so does its size. EXDEV, EOPNOTSUPP, EINVAL, ETXTBSY: these two can't share.
+Result<void> clone_data(int source, int target);
+
 // fsync(2), or fdatasync(2) where `data_only`.
 Result<void> synchronize(int descriptor, bool data_only);
 

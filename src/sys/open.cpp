@@ -63,6 +63,13 @@ Result<UniqueFd> open_host_path(const std::string& path, int flags) {
     return descriptor_of([&] { return ::open(path.c_str(), flags | O_CLOEXEC); });
 }
 
+Result<int> open_flags(int descriptor) {
+    if (const int error = fault::check()) return fail(error);
+    const int flags = ::fcntl(descriptor, F_GETFL);
+    if (flags < 0) return fail(Errno::last());
+    return flags;
+}
+
 Result<UniqueFd> duplicate(int descriptor) {
     return descriptor_of([&] { return ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0); });
 }

@@ -9,8 +9,8 @@
 
 #include <algorithm>
 
+#include "copyup/copy_object.h"
 #include "sys/entry.h"
-#include "sys/metadata.h"
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "union/union.h"
@@ -18,56 +18,25 @@
 namespace plyfs {
 namespace {
 
-timespec to_timespec(const Timestamp& time) {
-    return {time.seconds, static_cast<long>(time.nanoseconds)};
-}
-
-Result<void> copy_times(int target, const Attributes& source) {
-    return sys::change_times(target, to_timespec(source.access_time),
-                             to_timespec(source.modification_time));
-}
-
-// The file system of `target` may know fewer kinds of attributes: those are left out.
-Result<void> copy_xattrs(int source, int target) {
-    const auto names = sys::xattr_names(source);
-    if (!names) return names.error() == EOPNOTSUPP ? Result<void>{} : fail(names.error());
-    for (const std::string& name : *names) {
-        const auto value = sys::xattr_value(source, name.c_str());
-        if (!value && value.error() == ENODATA) continue;
-        const auto set = sys::set_xattr(target, name.c_str(), TRY(value), 0);
-        if (!set && set.error() != EOPNOTSUPP && set.error() != EPERM) return set;
-    }
-    return {};
-}
-
-Result<void> copy_directory_metadata(int source, int target) {
-    const Attributes attributes = TRY(sys::stat_descriptor(source));
-    TRY(sys::change_owner(target, attributes.uid, attributes.gid));
-    TRY(copy_xattrs(source, target));
-    {
-        const sys::KeepSetId keep((attributes.mode & S_ISGID) != 0);
-        TRY(sys::change_mode(target, attributes.mode & 07777));
-    }
-    return copy_times(target, attributes);
+// The file system of the copy may know fewer kinds of attributes: those are left out. Nothing waits
+// for the disk: the directory that a crash takes away had nothing in it yet.
+copyup::CopyOptions as_parent() {
+    copyup::CopyOptions options;
+    options.durable = false;
+    options.xattrs.lost = copyup::LostXattrs::LeftOut;
+    return options;
 }
 
 // In the work directory, complete before it gets its name. Where the work directory lies on another
 // mount than `parent`, in place: for a moment it is seen with mode 0700 and the daemon's owner.
 Result<void> place_copy(int source, int work, Name temporary, int parent, Name name) {
-    TRY(sys::make_directory(work, temporary, 0700));
-    const auto placed = [&]() -> Result<void> {
-        const UniqueFd made = TRY(sys::open_directory_at(work, temporary));
-        TRY(copy_directory_metadata(source, made.get()));
-        return sys::rename(work, temporary, parent, name, RENAME_NOREPLACE);
-    }();
+    TRY(copyup::copy_object(source, work, temporary, as_parent()));
+    const auto placed = sys::rename(work, temporary, parent, name, RENAME_NOREPLACE);
     if (placed) return placed;
     (void)sys::remove_directory(work, temporary);
     if (placed.error() != EXDEV) return placed;
-    TRY(sys::make_directory(parent, name, 0700));
-    const UniqueFd made = TRY(sys::open_directory_at(parent, name));
-    const auto copied = copy_directory_metadata(source, made.get());
-    if (!copied) (void)sys::remove_directory(parent, name);
-    return copied;
+    TRY(copyup::copy_object(source, parent, name, as_parent()));
+    return {};
 }
 
 }  // namespace
@@ -122,7 +91,7 @@ Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep
     // EEXIST: somebody else made it in the same moment, theirs is as good.
     if (!placed && placed.error() != EEXIST) return fail(placed.error());
     // The union's parent directory has not changed: a name it had already got one more copy.
-    (void)copy_times(branch_parent, parent_before);
+    (void)copyup::copy_times(parent_before, branch_parent);
     return open_directory_unmoved(*node, branch);
 }
 

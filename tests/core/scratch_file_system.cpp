@@ -10,6 +10,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cstdlib>
 #include <filesystem>
@@ -51,17 +52,36 @@ std::string attach(int image, UniqueFd& device) {
     return {};
 }
 
-void mount_ext4(const std::string& path, std::uint64_t bytes) {
+struct ImageKind {
+    const char* name;
+    const char* format;
+    std::uint64_t smallest;  // bytes
+};
+
+ImageKind image_kind(FileSystemKind kind) {
+    constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
+    switch (kind) {
+        case FileSystemKind::Xfs: return {"xfs", "mkfs.xfs -q -K -m reflink=1 ", 320 * kMebi};
+        case FileSystemKind::Btrfs: return {"btrfs", "mkfs.btrfs -q -K ", 128 * kMebi};
+        default: return {"ext4", "mkfs.ext4 -q -m 0 -N 4096 -E nodiscard ", 0};
+    }
+}
+
+void mount_image(const ImageKind& kind, const std::string& path, std::uint64_t bytes) {
     const ScratchDirectory holder;
     const std::string image = holder.path() + "/image";
     const UniqueFd file(::open(image.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     REQUIRE(file);
-    REQUIRE(::ftruncate(file.get(), static_cast<off_t>(bytes)) == 0);
-    const std::string format = "mkfs.ext4 -q -m 0 -N 4096 -E nodiscard " + image + " >/dev/null";
-    if (std::system(format.c_str()) != 0) SKIP("no mkfs.ext4");
+    const auto size = static_cast<off_t>(std::max(bytes, kind.smallest));
+    REQUIRE(::ftruncate(file.get(), size) == 0);
+    const std::string format = kind.format + image + " >/dev/null";
+    if (std::system(format.c_str()) != 0) SKIP("no mkfs for " << kind.name);
     UniqueFd device;
     const std::string name = attach(file.get(), device);
-    REQUIRE(::mount(name.c_str(), path.c_str(), "ext4", 0, nullptr) == 0);
+    if (::mount(name.c_str(), path.c_str(), kind.name, 0, nullptr) != 0) {
+        SKIP("the kernel mounts no " << kind.name);
+    }
+    REQUIRE(::chmod(path.c_str(), 0755) == 0);
     ::rmdir((path + "/lost+found").c_str());
 }
 
@@ -79,8 +99,8 @@ ScratchDirectory::~ScratchDirectory() {
 
 ScratchFileSystem::ScratchFileSystem(FileSystemKind kind, std::uint64_t bytes) {
     if (::geteuid() != 0 || !enter_own_namespace()) SKIP("no right to mount");
-    if (kind == FileSystemKind::Ext4) {
-        mount_ext4(path(), bytes);
+    if (kind != FileSystemKind::Tmpfs) {
+        mount_image(image_kind(kind), path(), bytes);
         return;
     }
     const std::string options = "mode=755,nr_inodes=2000,size=" + std::to_string(bytes);

@@ -24,9 +24,10 @@ private:
     std::string path_;
 };
 
-enum class FileSystemKind : std::uint8_t { Tmpfs, Ext4 };
+enum class FileSystemKind : std::uint8_t { Tmpfs, Ext4, Xfs, Btrfs };
 
-// A file system of `bytes` with mode 0755 at its root. Skips the test where mounting is impossible.
+// A file system of `bytes`, or the fewest that its kind takes, with mode 0755 at its root. Skips
+// the test where mounting is impossible.
 class ScratchFileSystem {
 public:
     ScratchFileSystem(FileSystemKind kind, std::uint64_t bytes);
