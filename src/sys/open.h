@@ -44,6 +44,7 @@ Result<UniqueFd> open_sparing_access_time(int flags, Open&& open) {
     if (!opened && opened.error() == EPERM) return open(flags);
     return opened;
 }
+
 // The flags of an open file description: F_GETFL of fcntl(2).
 Result<int> open_flags(int descriptor);
 
