@@ -93,7 +93,7 @@ private:
 
     void compare() {
         const std::string differs = difference(visible_tree(plain_.path()), visible_tree(u_));
-        REQUIRE(differs.empty());
+        REQUIRE(differs == "");
     }
 
     Answers open_one(const std::string& one) {
