@@ -51,9 +51,9 @@ bool is_busy(Errno error) {
 
 // Answers when `attempt` no longer finds the lock busy or the caller gave up.
 template <typename Attempt>
-void wait_for_lock(fuse_req_t request, Attempt attempt) {
+void wait_for_lock(fuse_req_t request, const Attempt& attempt) {
     LockWaiters& waiters = context_of(request).waiters;
-    waiters.add([&waiters, request, attempt]() mutable {
+    waiters.add([&waiters, request, attempt] {
         auto pause = kFirstPause;
         for (;;) {
             const Result<void> locked = attempt();
@@ -67,7 +67,7 @@ void wait_for_lock(fuse_req_t request, Attempt attempt) {
 }
 
 template <typename Attempt>
-void lock(fuse_req_t request, bool wait, Attempt attempt) {
+void lock(fuse_req_t request, bool wait, const Attempt& attempt) {
     const Result<void> locked = attempt();
     if (!locked && wait && is_busy(locked.error())) {
         wait_for_lock(request, attempt);
@@ -106,8 +106,9 @@ void setlk(fuse_req_t request, fuse_ino_t node, fuse_file_info* info, struct flo
         const auto description =
             context.locks.description(node, info->lock_owner, file->descriptor.get());
         if (!description) return reply_error(request, description.error());
-        lock(request, wait != 0, [held = *description, wanted = *range]() mutable {
-            return sys::lock_range(held->get(), wanted, false);
+        lock(request, wait != 0, [held = *description, wanted = *range] {
+            struct flock asked = wanted;  // the answer to a query goes there
+            return sys::lock_range(held->get(), asked, false);
         });
     });
 }
