@@ -15,7 +15,6 @@
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <new>
@@ -256,7 +255,6 @@ std::uint64_t any_seed() {
 
 TEST_CASE("a daemon killed at work leaves all names old or new", "[crash]") {
     const std::uint64_t seed = any_seed();
-    std::printf("crash tests: PLYFS_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed));
     std::mt19937_64 random(seed);
     for (unsigned round = 0; round < kRounds; ++round) {
         CAPTURE(seed, round);
