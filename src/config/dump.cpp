@@ -10,7 +10,7 @@ namespace plyfs::config {
 
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string double_quoted(std::string_view text) {
     std::string out = "\"";
     for (const char c : text) {
         const auto byte = static_cast<unsigned char>(c);
@@ -27,7 +27,7 @@ std::string quoted(std::string_view text) {
 void dump_branches(const Options& options, std::string& out) {
     out += options.branches.empty() ? "branches: []\n" : "branches:\n";
     for (const BranchOptions& branch : options.branches) {
-        out += fmt::format("  - path: {}\n    mode: {}\n", quoted(branch.path),
+        out += fmt::format("  - path: {}\n    mode: {}\n", double_quoted(branch.path),
                            name_of(branch_mode_names(), branch.mode));
         if (branch.min_free_space)
             out += fmt::format("    min_free_space: {}\n", format_size(*branch.min_free_space));
@@ -55,7 +55,7 @@ std::string open_sections(std::string_view key, std::string& open, std::string& 
 std::string dump(const Options& options) {
     std::string out = "version: 1\n";
     if (!options.mountpoint.empty())
-        out += fmt::format("mountpoint: {}\n", quoted(options.mountpoint));
+        out += fmt::format("mountpoint: {}\n", double_quoted(options.mountpoint));
     dump_branches(options, out);
     std::string open;
     for (const Setting& setting : settings()) {
@@ -64,7 +64,7 @@ std::string dump(const Options& options) {
         const std::string indentation = open_sections(setting.yaml, open, out);
         const std::string_view name = setting.yaml.substr(setting.yaml.rfind('.') + 1);
         out += fmt::format("{}{}: {}\n", indentation, name,
-                           setting.kind == SettingKind::Text ? quoted(*value) : *value);
+                           setting.kind == SettingKind::Text ? double_quoted(*value) : *value);
     }
     return out;
 }
