@@ -11,12 +11,14 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <linux/fs.h>
 #include <sstream>
+#include <thread>
 
 #include "mount/files.h"
 #include "mount/sandbox.h"
@@ -251,7 +253,12 @@ std::string Mount::path(std::string_view name) const {
 }
 
 void Mount::unmount() {
-    const Outcome unmounted = outcome(::umount2(path_.c_str(), UMOUNT_NOFOLLOW));
+    // A daemon that was just seen to be mounted may be looking at its mountpoint itself.
+    Outcome unmounted = outcome(::umount2(path_.c_str(), UMOUNT_NOFOLLOW));
+    for (int attempt = 0; unmounted == EBUSY && attempt < 100; ++attempt) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        unmounted = outcome(::umount2(path_.c_str(), UMOUNT_NOFOLLOW));
+    }
     CHECK(unmounted == kOk);
     if (!unmounted.ok()) ::umount2(path_.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
     expect_end();
