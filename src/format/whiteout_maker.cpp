@@ -81,7 +81,7 @@ Result<void> WhiteoutMaker::make_in_place(int directory, Name name) const {
     return moved;
 }
 
-Result<std::string> WhiteoutMaker::temporary() {
+Result<std::string> WhiteoutMaker::stage() {
     return make_temporary([&](Name name) { return link_or_make(work_, name); });
 }
 
@@ -114,7 +114,7 @@ Result<void> WhiteoutMaker::replace(int directory, Name name) {
         return removed;
     }
     if (format_.whiteout == WhiteoutKind::XattrFile) TRY(allow_whiteout_files(directory, format_));
-    const std::string text = TRY(temporary());
+    const std::string text = TRY(stage());
     const Name source = TRY(Name::from(text));
     auto replaced = sys::rename(work_, source, directory, name, 0);
     if (!replaced) (void)sys::remove_name(work_, source);  // the first error is the one to tell
@@ -133,7 +133,7 @@ Result<std::string> WhiteoutMaker::exchange(int directory, Name name) {
         return moved;
     }
     if (format_.whiteout == WhiteoutKind::XattrFile) TRY(allow_whiteout_files(directory, format_));
-    std::string text = TRY(temporary());
+    std::string text = TRY(stage());
     const Name source = TRY(Name::from(text));
     const auto exchanged = sys::rename(work_, source, directory, name, RENAME_EXCHANGE);
     if (!exchanged) {

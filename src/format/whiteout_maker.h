@@ -49,6 +49,10 @@ public:
     // in between leaves a directory opaque, so it must show nothing of lower branches any more.
     Result<std::string> exchange(int directory, Name name);
 
+    // A whiteout under a temporary name in the work directory, to be renamed into place by the
+    // caller. Not for DotFile, whose name is not that of what it hides.
+    Result<std::string> stage();
+
 private:
     Result<void> make_inode(Name name) const;
     // The shared inode's name, made where there is none or where it is `exhausted`.
@@ -56,7 +60,6 @@ private:
     Result<void> link_or_make(int directory, Name name);
     // Where there are no hard links.
     Result<void> make_in_place(int directory, Name name) const;
-    Result<std::string> temporary();
     // True: it was made by this call. False: it was there.
     Result<bool> place_dot_file(int directory, Name dot);
 

@@ -68,6 +68,15 @@ void reply_created(fuse_req_t request, Context& context, Result<CreatedFile> cre
     context.united.forget(created->entry.node, 1);
 }
 
+// What the data of `file` is read from, or null after the error was answered.
+std::shared_ptr<const UniqueFd> data_of(fuse_req_t request, Context& context,
+                                        const std::shared_ptr<const FileHandle>& file) {
+    auto data = context.united.data_of(file);
+    if (data) return *std::move(data);
+    reply_error(request, data.error());
+    return nullptr;
+}
+
 // The open file of `info`, or null after EBADF was answered.
 std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
                                           const fuse_file_info* info) {
@@ -127,8 +136,10 @@ void read(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t offse
     serve(request, [&](Context& context) {
         const auto file = file_of(request, context, info);
         if (!file) return;
+        const auto data = data_of(request, context, file);
+        if (!data) return;
         std::vector<std::byte> bytes(size);
-        const auto filled = sys::read_at(file->descriptor.get(), bytes, offset);
+        const auto filled = sys::read_at(data->get(), bytes, offset);
         if (!filled) return reply_error(request, filled.error());
         fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), *filled);
     });
@@ -150,7 +161,9 @@ void fsync(fuse_req_t request, fuse_ino_t /*node*/, int data_only, fuse_file_inf
     serve(request, [&](Context& context) {
         const auto file = file_of(request, context, info);
         if (!file) return;
-        reply_status(request, sys::synchronize(file->descriptor.get(), data_only != 0));
+        const auto data = data_of(request, context, file);
+        if (!data) return;
+        reply_status(request, sys::synchronize(data->get(), data_only != 0));
     });
 }
 
@@ -171,8 +184,10 @@ void copy_file_range(fuse_req_t request, fuse_ino_t /*node*/, off_t offset, fuse
         if (!source) return;
         const auto target = file_of(request, context, target_info);
         if (!target) return;
-        const auto copied = sys::copy_range(source->descriptor.get(), offset,
-                                            target->descriptor.get(), target_offset, length);
+        const auto data = data_of(request, context, source);
+        if (!data) return;
+        const auto copied =
+            sys::copy_range(data->get(), offset, target->descriptor.get(), target_offset, length);
         if (!copied) return reply_error(request, copied.error());
         fuse_reply_write(request, *copied);
     });
@@ -183,7 +198,9 @@ void lseek(fuse_req_t request, fuse_ino_t /*node*/, off_t offset, int whence,
     serve(request, [&](Context& context) {
         const auto file = file_of(request, context, info);
         if (!file) return;
-        const auto position = sys::seek(file->descriptor.get(), offset, whence);
+        const auto data = data_of(request, context, file);
+        if (!data) return;
+        const auto position = sys::seek(data->get(), offset, whence);
         if (!position) return reply_error(request, position.error());
         fuse_reply_lseek(request, *position);
     });
@@ -230,15 +247,18 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argume
             if (out_size > out.size()) return fail(EINVAL);
             const std::span input(static_cast<const std::byte*>(in), in_size);
             const std::span output(out.data(), out_size);
+            const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
             if ((flags & FUSE_IOCTL_DIR) != 0) {
-                const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
-                return context.united.directory_ioctl(node, changes, [&](int descriptor) {
-                    return inode_flags_ioctl(descriptor, command, input, output);
-                });
+                return context.united.directory_ioctl(
+                    Asked(request), node, changes, [&](int descriptor) {
+                        return inode_flags_ioctl(descriptor, command, input, output);
+                    });
             }
             const auto file = context.united.file(info->fh);
             if (!file) return fail(EBADF);
-            return inode_flags_ioctl(file->descriptor.get(), command, input, output);
+            if (changes) TRY(context.united.make_writable(Asked(request), *file));
+            const auto data = TRY(context.united.data_of(file));
+            return inode_flags_ioctl(data->get(), command, input, output);
         }();
         if (!answer) return reply_error(request, answer.error());
         fuse_reply_ioctl(request, 0, out.data(), out_size);

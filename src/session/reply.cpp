@@ -63,6 +63,8 @@ void reply_error(fuse_req_t request, Errno error) {
     fuse_reply_err(request, error.code());
 }
 
-Asked::Asked(fuse_req_t request) : request_{caller_of(request), journal_} {}
+Asked::Asked(fuse_req_t request)
+    : request_{caller_of(request), journal_,
+               [request] { return fuse_req_interrupted(request) != 0; }} {}
 
 }  // namespace plyfs::session

@@ -220,6 +220,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     }
     waiters.end();
     fuse_session_unmount(session.get());
+    united.release_work();
     if (!options.read_only) tidy(plan_branches(united.branches()));
     return {};
 }

@@ -47,6 +47,7 @@ config::Function function_of(const AttributeChange& change) {
 
 Result<Attributes> Union::directory_attributes(const Node& node) const {
     boost::container::small_vector<Attributes, 4> found;
+    std::size_t writable = 0;
     Errno failure(ESTALE);
     for (const BranchIndex branch : nodes_.stack(node)) {
         const auto directory = open_directory(node, branch);
@@ -58,12 +59,20 @@ Result<Attributes> Union::directory_attributes(const Node& node) const {
         }
         attributes->inode = TRY(inode_of(*attributes, (*directory)->get()));
         found.push_back(*attributes);
+        if (!is_lower(branch)) ++writable;
     }
-    if (!found.empty()) return merge({found.data(), found.size()});
+    if (!found.empty()) return merge({found.data(), found.size()}, writable);
     const Location location = nodes_.location(node);
     if (!location.held) return fail(failure);
     Attributes attributes = TRY(sys::stat_descriptor(location.held->get()));
     attributes.inode = TRY(inode_of(attributes, location.held->get()));
+    return attributes;
+}
+
+Attributes Union::as_shown(const Node& node, Attributes attributes) const {
+    if (!layered_) return attributes;
+    const std::uint64_t inode = nodes_.shown_inode(node);
+    if (inode != 0 && inode != kOwnInode) attributes.inode = inode;
     return attributes;
 }
 
@@ -72,7 +81,7 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
     if (location.held) {
         Attributes attributes = TRY(sys::stat_descriptor(location.held->get()));
         attributes.inode = TRY(inode_of(attributes, location.held->get()));
-        return attributes;
+        return as_shown(node, attributes);
     }
     Errno failure(ESTALE);
     for (const NodeName& place : location.names) {
@@ -88,7 +97,7 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
         if (attributes->real != location.real) continue;
         attributes->inode =
             TRY(inode_of(*attributes, *name, (*directory)->get(), location.stack.front()));
-        return attributes;
+        return as_shown(node, *attributes);
     }
     return fail(failure);
 }
@@ -96,9 +105,10 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
 Result<Attributes> Union::getattr(NodeId id, HandleId handle) {
     const NodeRef node = TRY(this->node(id));
     if (const auto open_file = handle == 0 ? nullptr : files_.find(handle)) {
-        Attributes attributes = TRY(sys::stat_descriptor(open_file->descriptor.get()));
-        attributes.inode = TRY(inode_of(attributes, open_file->descriptor.get()));
-        return attributes;
+        const auto data = TRY(data_of(open_file));
+        Attributes attributes = TRY(sys::stat_descriptor(data->get()));
+        attributes.inode = TRY(inode_of(attributes, data->get()));
+        return as_shown(*node, attributes);
     }
     const SharedLock lock(node->mutex);
     return node->is_directory() ? directory_attributes(*node) : object_attributes(*node);
@@ -108,6 +118,7 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
                                   HandleId handle) {
     TRY(request.journal.begin("setattr"));
     const NodeRef node = TRY(this->node(id));
+    TRY(copy_up(request, node, change.size == 0 ? CopyNeed::Truncated : CopyNeed::Data));
     {
         const SharedLock lock(node->mutex);
         const auto open_file = handle == 0 ? nullptr : files_.find(handle);

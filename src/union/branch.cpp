@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 
+#include "sys/file_system_identity.h"
 #include "sys/mount_clone.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -32,7 +33,12 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     if (!branch->root_) branch->root_ = TRY(sys::duplicate(branch->original_.get()));
     branch->space_ = std::make_unique<BranchSpace>(branch->root());
     branch->device_ = TRY(sys::stat_descriptor(branch->root())).real.device;
-    if (branch->writable()) branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
+    if (branch->writable()) {
+        branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
+        branch->layer_ = std::make_unique<LayerWriter>(branch->work(), format::MarkWish{});
+    }
+    const auto identity = sys::file_system_identity(branch->root());
+    if (identity && identity->uuid_length == branch->uuid_.size()) branch->uuid_ = identity->uuid;
     return branch;
 }
 

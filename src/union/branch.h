@@ -11,10 +11,12 @@
 #include <vector>
 
 #include "config/options.h"
+#include "format/handle_record.h"
 #include "sys/attributes.h"
 #include "sys/result.h"
 #include "sys/unique_fd.h"
 #include "union/branch_space.h"
+#include "union/layer_writer.h"
 #include "union/work_directory.h"
 
 namespace plyfs {
@@ -57,6 +59,10 @@ public:
     BranchSpace& space() const noexcept { return *space_; }
     // Where temporary objects and intents go; for writable branches only.
     WorkDirectory& work() const noexcept { return *work_; }
+    // How marks get on it; for writable branches only.
+    LayerWriter& layer() const noexcept { return *layer_; }
+    // Of its file system, as records of file handles have it; null: it has none.
+    const format::Uuid& uuid() const noexcept { return uuid_; }
 
 private:
     Branch() = default;
@@ -71,6 +77,8 @@ private:
     UniqueFd root_;
     std::unique_ptr<BranchSpace> space_;
     std::unique_ptr<WorkDirectory> work_;
+    std::unique_ptr<LayerWriter> layer_;
+    format::Uuid uuid_{};
 };
 
 // In precedence: writable branches first. An immutable snapshot; a reload makes a new one.

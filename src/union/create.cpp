@@ -12,15 +12,6 @@
 #include "union/union.h"
 
 namespace plyfs {
-namespace {
-
-// The branch can't take it, but another one may.
-bool another_may_do(Errno error) {
-    return error == ENOSPC || error == EDQUOT || error == EROFS;
-}
-
-}  // namespace
-
 std::optional<BranchFacts> Union::facts(BranchIndex index, bool exists,
                                         Timestamp modification_time) const {
     const Branch& branch = *branches_[index];
@@ -53,13 +44,16 @@ Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function 
     const Stack stack = nodes_.stack(parent);
     // A directory that was removed takes no names any more (POSIX, open()).
     if (stack.empty() || !nodes_.route(parent)) return fail(ENOENT);
+    // Where only layers have the directory it has to be made: on one branch as well as on another.
+    const bool only_below =
+        std::ranges::all_of(stack, [&](BranchIndex branch) { return is_lower(branch); });
     std::vector<BranchFacts> candidates;
     candidates.reserve(branches_.size());
     for (std::size_t index = 0; index < branches_.size(); ++index) {
         const auto branch = static_cast<BranchIndex>(index);
-        bool exists = std::ranges::binary_search(stack, branch);
+        bool exists = only_below || std::ranges::binary_search(stack, branch);
         Timestamp modification_time;
-        if (exists && policy == config::Policy::Newest) {
+        if (exists && !only_below && policy == config::Policy::Newest) {
             const auto directory = open_directory(parent, branch);
             const auto attributes =
                 directory ? sys::stat_descriptor((*directory)->get()) : fail(directory.error());
@@ -72,11 +66,11 @@ Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function 
     return choose_create(policy, function, candidates, thread_random_source());
 }
 
-Result<void> Union::check_absent(const Node& parent, Name name) const {
+Result<Stack> Union::check_absent(const Node& parent, Name name) const {
     if (hidden(parent, name)) return fail(EPERM);
-    const Hits hits = TRY(find(parent, name, Scope::Shown));
+    Hits hits = TRY(find(parent, name, Scope::Shown));
     if (!hits.empty()) return fail(EEXIST);
-    return {};
+    return std::move(hits.whiteouts);
 }
 
 template <typename MakeOn>
@@ -119,11 +113,10 @@ Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, 
                                  config::Function function, const Make& make) {
     TRY(request.journal.begin("make"));
     const Lock lock(parent->mutex);
-    TRY(check_absent(*parent, name));
+    const Stack whiteouts = TRY(check_absent(*parent, name));
     const CreateChoice choice = TRY(choose_targets(*parent, function));
-    const auto make_on = [&](BranchIndex, int directory) -> Result<void> {
-        const sys::ActAs caller(request.caller);
-        return make(directory);
+    const auto make_on = [&](BranchIndex branch, int directory) {
+        return make_as_caller(request, {branch, directory, name}, whiteouts, make);
     };
     BranchList first = choice.targets;
     if (first.size() == 1) {
@@ -147,6 +140,8 @@ Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, 
 
 Result<Entry> Union::mknod(const Request& request, NodeId parent, Name name, mode_t mode,
                            dev_t device) {
+    // It would be a whiteout (overlayfs: ovl_mknod).
+    if (layered_ && S_ISCHR(mode) && device == 0) return fail(EPERM);
     return make_object(request, TRY(directory(parent)), name, config::Function::Mknod,
                        [&](int at) { return sys::make_node(at, name, mode, device); });
 }
@@ -167,9 +162,8 @@ OpenedFile Union::opened(FileHandle handle) {
     return {id, std::move(file)};
 }
 
-template <typename OpenIn>
-Result<Union::MadeFile> Union::make_file(const Request& request, const NodeRef& parent,
-                                         OpenIn&& open_in) {
+template <typename OpenOn>
+Result<Union::MadeFile> Union::make_file(const NodeRef& parent, OpenOn&& open_on) {
     const CreateChoice choice = TRY(choose_targets(*parent, config::Function::Create));
     BranchList candidates = choice.targets;
     candidates.insert(candidates.end(), choice.fallbacks.begin(), choice.fallbacks.end());
@@ -177,8 +171,7 @@ Result<Union::MadeFile> Union::make_file(const Request& request, const NodeRef& 
     UniqueFd descriptor =
         TRY(make_on_first(parent, candidates, [&](BranchIndex index, int at) -> Result<UniqueFd> {
             branch = index;
-            const sys::ActAs caller(request.caller);
-            return open_in(at);
+            return open_on(index, at);
         }));
     Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
     attributes.inode = TRY(inode_of(attributes, descriptor.get()));
@@ -196,10 +189,18 @@ Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name
     TRY(request.journal.begin("create"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
-    TRY(check_absent(*parent, name));
-    MadeFile made = TRY(make_file(request, parent, [&](int at) {
-        return sys::open_at(at, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode);
-    }));
+    const Stack whiteouts = TRY(check_absent(*parent, name));
+    const auto open_on = [&](BranchIndex branch, int at) -> Result<UniqueFd> {
+        UniqueFd opened;
+        const auto make = [&](int directory) -> Result<void> {
+            opened =
+                TRY(sys::open_at(directory, name, open_file_flags(flags) | O_CREAT | O_EXCL, mode));
+            return {};
+        };
+        TRY(make_as_caller(request, {branch, at, name}, whiteouts, make));
+        return opened;
+    };
+    MadeFile made = TRY(make_file(parent, open_on));
     const NodeRef node =
         nodes_.object_at(parent, name, made.attributes.real, made.attributes.mode, made.branch);
     return hand_out(std::move(made), node, flags);
@@ -210,7 +211,8 @@ Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mod
     TRY(request.journal.begin("tmpfile"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
-    MadeFile made = TRY(make_file(request, parent, [&](int at) {
+    MadeFile made = TRY(make_file(parent, [&](BranchIndex, int at) {
+        const sys::ActAs caller(request.caller);
         return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);
     }));
     auto held = std::make_shared<UniqueFd>(TRY(sys::duplicate(made.descriptor.get())));

@@ -13,10 +13,26 @@ DirectoryRef DirectoryCache::find(NodeId node, BranchIndex branch) {
     return it->second->descriptor;
 }
 
+DirectoryRef DirectoryCache::find(NodeId node, BranchIndex branch, const RealId& real) {
+    const Lock lock(mutex_);
+    const auto it = index_.find({node, branch});
+    if (it == index_.end() || it->second->real != real) return {};
+    entries_.splice(entries_.begin(), entries_, it->second);
+    return it->second->descriptor;
+}
+
 DirectoryRef DirectoryCache::insert(NodeId node, BranchIndex branch, UniqueFd descriptor,
                                     const RealId& real) {
-    const Key key{node, branch};
-    auto opened = std::make_shared<const UniqueFd>(std::move(descriptor));
+    return remember({node, branch}, std::make_shared<const OpenDirectory>(std::move(descriptor)),
+                    real);
+}
+
+void DirectoryCache::insert(NodeId node, BranchIndex branch, DirectoryRef opened,
+                            const RealId& real) {
+    remember({node, branch}, std::move(opened), real);
+}
+
+DirectoryRef DirectoryCache::remember(const Key& key, DirectoryRef opened, const RealId& real) {
     DirectoryRef evicted;  // closed after the mutex
     const Lock lock(mutex_);
     if (const auto it = index_.find(key); it != index_.end()) return it->second->descriptor;

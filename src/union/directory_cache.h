@@ -15,11 +15,11 @@
 #include "sys/mutex.h"
 #include "sys/unique_fd.h"
 #include "union/node.h"
+#include "union/open_directory.h"
 
 namespace plyfs {
 
-// An O_PATH descriptor, shared by its users.
-using DirectoryRef = std::shared_ptr<const UniqueFd>;
+using DirectoryRef = std::shared_ptr<const OpenDirectory>;
 
 class DirectoryCache {
 public:
@@ -28,9 +28,12 @@ public:
 
     // Null where it is not there.
     DirectoryRef find(NodeId node, BranchIndex branch);
+    // The same, if it is `real`.
+    DirectoryRef find(NodeId node, BranchIndex branch, const RealId& real);
 
     // Remembers an opened directory; one that is there already stays and is returned.
     DirectoryRef insert(NodeId node, BranchIndex branch, UniqueFd descriptor, const RealId& real);
+    void insert(NodeId node, BranchIndex branch, DirectoryRef opened, const RealId& real);
 
     // The directory of `node` on `branch` was seen to be `real`: another one is dropped.
     void confirm(NodeId node, BranchIndex branch, const RealId& real);
@@ -58,6 +61,7 @@ private:
     };
     using Entries = std::list<Entry>;  // most recently used first
 
+    DirectoryRef remember(const Key& key, DirectoryRef opened, const RealId& real);
     // Takes an entry out; its descriptor is closed by the caller, after the mutex.
     DirectoryRef take(const Key& key) REQUIRES(mutex_);
 

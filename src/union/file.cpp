@@ -21,6 +21,10 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     if (node->is_directory()) return fail(EISDIR);
     const bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
     if (changes) TRY(request.journal.begin("open"));
+    if (changes) {
+        const bool empties = (flags & O_TRUNC) != 0;
+        TRY(copy_up(request, node, empties ? CopyNeed::Truncated : CopyNeed::Data));
+    }
     const SharedLock lock(node->mutex);
     const BranchIndex branch = nodes_.stack(*node).front();
     if (changes && !branches_[branch]->writable()) return fail(EROFS);

@@ -15,8 +15,9 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     TRY(request.journal.begin("link"));
     const NodeRef parent = TRY(directory(new_parent_id));
     const NodeRef node = TRY(this->node(id));
+    if (!node->is_directory()) TRY(copy_up(request, node, CopyNeed::Data));
     const Lock lock(parent->mutex);
-    TRY(check_absent(*parent, new_name));
+    const Stack whiteouts = TRY(check_absent(*parent, new_name));
     // Before its lock is taken: it may be above `parent`.
     if (node->is_directory()) return fail(EPERM);
     const Lock node_lock(node->mutex);
@@ -26,7 +27,12 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     const UniqueFd object = TRY(open_object(*node, O_PATH));
     const DirectoryRef directory = TRY(ensure_directory(parent, branch));
     // By the descriptor: the very file that the node is, also one without a name (O_TMPFILE).
-    TRY(sys::link_descriptor(object.get(), directory->get(), new_name));
+    const auto make = [&](int at) { return sys::link_descriptor(object.get(), at, new_name); };
+    if (std::ranges::find(whiteouts, branch) == whiteouts.end()) {
+        TRY(make(directory->get()));
+    } else {
+        TRY(make_over_whiteout(request, {branch, directory->get(), new_name}, make));
+    }
     const Hits hits = TRY(find(*parent, new_name, Scope::Shown));
     if (hits.empty()) return fail(ENOENT);
     return entry(intern(parent, new_name, hits), hits, new_name);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <tuple>
 
+#include "format/whiteout.h"
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "union/union.h"
@@ -29,7 +30,8 @@ Result<NodeRef> Union::directory(NodeId id) const {
 }
 
 bool Union::hidden(const Node& parent, Name name) const {
-    return parent.id == kRootNode && name.view() == kWorkDirectoryName;
+    if (parent.id == kRootNode && name.view() == kWorkDirectoryName) return true;
+    return layered_ && format::is_reserved_name(name.view(), options_.marks);
 }
 
 Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) const {
@@ -38,28 +40,24 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
     hits.dated = nodes_.copies_made();
     if (hidden(parent, name)) return hits;
     std::optional<Errno> failure;
-    for (const BranchIndex branch : nodes_.stack(parent)) {
-        Result<DirectoryRef> directory = open_directory(parent, branch);
-        if (!directory) {
-            // Removed behind the mount since the parent was looked up.
-            if (directory.error() != ENOENT && directory.error() != ENOTDIR) {
-                failure = directory.error();
-                hits.unseen.push_back(branch);
-            }
-            continue;
+    const Stack stack = nodes_.stack(parent);
+    Descent descent;
+    for (std::size_t index = 0; index < branches_.size(); ++index) {
+        const auto branch = static_cast<BranchIndex>(index);
+        // A whiteout is about what has the name below, not about what was moved here from below.
+        const bool hidden_below = descent.ended || (!hits.whiteouts.empty() && !descent.redirect);
+        if (is_lower(branch) && hidden_below) break;
+        // What was moved is found from the roots, whether or not its parent is there.
+        const bool from_root = is_lower(branch) && descent.redirect && descent.redirect->absolute;
+        if (!from_root && !std::ranges::binary_search(stack, branch)) continue;
+        const auto found = see(parent, name, branch, descent, hits);
+        if (!found) {
+            failure = found.error();
+            hits.unseen.push_back(branch);
         }
-        const Result<Attributes> attributes = sys::stat_at((*directory)->get(), name);
-        if (!attributes) {
-            if (attributes.error() != ENOENT) {
-                failure = attributes.error();
-                hits.unseen.push_back(branch);
-            }
-            continue;
-        }
-        hits.push_back({branch, *std::move(directory), *attributes});
+        if (scope == Scope::All || hits.empty() || !in_order(policy)) continue;
         // A file among copies of a directory hides nothing.
-        const bool file_shown = hits.size() == 1 && !attributes->is_directory();
-        if (scope == Scope::Shown && in_order(policy) && file_shown) break;
+        if (hits.size() == 1 && !hits.front().attributes.is_directory()) break;
     }
     if (failure && (hits.empty() || scope == Scope::All)) return fail(*failure);
     show_first(hits, policy);
@@ -70,6 +68,8 @@ void Union::show_first(Hits& hits, config::Policy policy) const {
     if (hits.size() < 2 || in_order(policy)) return;
     std::vector<BranchFacts> candidates;
     for (const Hit& hit : hits) {
+        // Layers have their order; the policy is about the pool on top of them.
+        if (is_lower(hit.branch)) continue;
         const auto one = facts(hit.branch, true, hit.attributes.modification_time);
         if (one) candidates.push_back(*one);
     }
@@ -87,18 +87,21 @@ NodeRef Union::intern(const NodeRef& parent, Name name, const Hits& hits) {
                                 shown.branch);
     }
     Stack stack;
+    LowerPlaces places;
     for (const Hit& hit : hits) {
-        if (hit.attributes.is_directory()) stack.push_back(hit.branch);
+        if (!hit.attributes.is_directory()) continue;
+        stack.push_back(hit.branch);
+        if (!hit.lower_path.empty()) places.push_back({hit.branch, hit.lower_path});
     }
     stack.insert(stack.end(), hits.unseen.begin(), hits.unseen.end());
     std::ranges::sort(stack);
     Stack gone;
-    NodeRef node = nodes_.directory_at(parent, name, stack, hits.dated, gone);
+    NodeRef node = nodes_.directory_at(parent, name, stack, hits.dated, places, gone);
     if (!gone.empty()) cache_.drop(node->id, gone);
     for (const Hit& hit : hits) {
-        if (hit.attributes.is_directory()) {
-            cache_.confirm(node->id, hit.branch, hit.attributes.real);
-        }
+        if (!hit.attributes.is_directory()) continue;
+        cache_.confirm(node->id, hit.branch, hit.attributes.real);
+        if (hit.self) cache_.insert(node->id, hit.branch, hit.self, hit.attributes.real);
     }
     return node;
 }
@@ -130,10 +133,10 @@ bool Union::complete(const Node& node, const Hits& hits) const {
     });
 }
 
-Attributes Union::merge(std::span<const Attributes> attributes) {
+Attributes Union::merge(std::span<const Attributes> attributes, std::size_t writable) {
     Attributes merged = attributes.front();
     std::size_t eldest = 0;
-    for (std::size_t index = 1; index < attributes.size(); ++index) {
+    for (std::size_t index = 1; index < std::min(writable, attributes.size()); ++index) {
         const Attributes& other = attributes[index];
         merged.access_time = std::max(merged.access_time, other.access_time);
         merged.modification_time = std::max(merged.modification_time, other.modification_time);
@@ -145,6 +148,9 @@ Attributes Union::merge(std::span<const Attributes> attributes) {
             eldest = index;
         }
     }
+    // Read-only branches do not change: the first that has it gives the number, as in overlayfs,
+    // whatever copies are made above. It gives the times too only while there are none.
+    if (writable < attributes.size()) eldest = writable;
     // 1 says that the number of subdirectories is not counted, as on btrfs: programs that would
     // stop at the count (find) read the types instead.
     if (attributes.size() > 1) merged.links = 1;
@@ -155,13 +161,15 @@ Attributes Union::merge(std::span<const Attributes> attributes) {
 
 Result<Attributes> Union::shown_attributes(const Hits& hits, Name name) const {
     boost::container::small_vector<Attributes, 4> found;
+    std::size_t writable = 0;
     for (const Hit& hit : hits) {
         if (hit.attributes.is_directory() != hits.front().attributes.is_directory()) continue;
         found.push_back(hit.attributes);
         found.back().inode = TRY(inode_of(hit.attributes, name, hit.parent->get(), hit.branch));
+        if (!is_lower(hit.branch)) ++writable;
         if (!hit.attributes.is_directory()) break;
     }
-    return merge({found.data(), found.size()});
+    return with_origin(hits.front(), name, merge({found.data(), found.size()}, writable));
 }
 
 Result<Entry> Union::entry(const NodeRef& node, const Hits& hits, Name name) {

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "format/whiteout.h"
 #include "sys/result.h"
 #include "union/node.h"
 
@@ -23,13 +25,21 @@ public:
         BranchIndex branch;       // the first in precedence that has the name
         unsigned char type;       // DT_*
         bool several;             // more than one branch has the name
+        bool whiteout = false;    // hides the name; none is left once the branches are merged
     };
 
+    // How the marks in it are read, where the union has read-only branches.
+    struct Layer {
+        format::DirectoryMarks marks;
+        format::MarkRules rules;
+        bool lower = false;  // on a read-only branch
+    };
     // One branch's directory to read.
     struct Source {
         BranchIndex branch;
         int directory;           // borrowed; O_PATH will do
         bool spare_access_time;  // as far as may be
+        std::optional<Layer> layer{};
     };
 
     // Reads all `sources`, given in precedence; a name is taken from the first that has it.
@@ -48,7 +58,7 @@ public:
 
 private:
     struct Part;
-    void add(const Part& part, BranchIndex branch, std::vector<std::uint32_t>& table);
+    void add(const Part& part, const Source& source, std::vector<std::uint32_t>& table);
 
     std::vector<Entry> entries_;
     std::vector<char> names_;

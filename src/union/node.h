@@ -25,6 +25,9 @@ namespace plyfs {
 using NodeId = std::uint64_t;
 inline constexpr NodeId kRootNode = 1;  // FUSE_ROOT_ID
 
+// Says that the number of a copied-up object is its own; no number that is shown (inode_number.h).
+inline constexpr std::uint64_t kOwnInode = 1;
+
 class Node;
 class NodeTable;
 using NodeRef = boost::intrusive_ptr<Node>;
@@ -32,6 +35,15 @@ using NodeRef = boost::intrusive_ptr<Node>;
 // The branches that an object stands on, in precedence. Of a non-directory: the one that was
 // chosen.
 using Stack = boost::container::small_vector<BranchIndex, 4>;
+
+// Where read-only branches have a directory that was moved in the union, by their path from the
+// branch's root (components joined by '/').
+struct LowerPlace {
+    BranchIndex branch;
+    std::string path;
+    bool operator==(const LowerPlace&) const = default;
+};
+using LowerPlaces = boost::container::small_vector<LowerPlace, 1>;
 
 // Where a name is. The parent is kept alive by it.
 struct NodeName {
@@ -66,6 +78,8 @@ private:
     boost::container::small_vector<NodeName, 1>
         names_;  // a directory has one, or none once removed
     Stack stack_;
+    std::unique_ptr<LowerPlaces> lower_places_;  // of directories; null: none
+    std::uint64_t shown_inode_ = 0;   // of what was copied up: st_ino as before; 0: not looked at
     RealId real_;                     // of non-directories
     std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered
 };

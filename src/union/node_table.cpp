@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 namespace plyfs {
 
@@ -103,7 +104,7 @@ void NodeTable::unplace_directory(Node& node) {
 }
 
 NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& stack,
-                                std::uint64_t dated, Stack& gone) {
+                                std::uint64_t dated, const LowerPlaces& places, Stack& gone) {
     const Lock lock(mutex_);
     NodeRef node;
     const auto it = directories_.find({parent->id, name.view()});
@@ -122,6 +123,7 @@ NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& s
         }
     }
     node->stack_ = std::move(now);
+    keep_lower_places(*node, places);
     return node;
 }
 
@@ -211,6 +213,62 @@ void NodeTable::add_to_stack(const NodeRef& node, BranchIndex branch) {
     if (at != node->stack_.end() && *at == branch) return;
     node->stack_.insert(at, branch);
     ++copies_made_;
+}
+
+void NodeTable::keep_lower_places(Node& node, const LowerPlaces& places) {
+    if (places.empty()) {
+        node.lower_places_.reset();
+    } else if (!node.lower_places_) {
+        node.lower_places_ = std::make_unique<LowerPlaces>(places);
+    } else if (*node.lower_places_ != places) {
+        *node.lower_places_ = places;
+    }
+}
+
+void NodeTable::set_lower_places(const NodeRef& node, const LowerPlaces& places) {
+    const Lock lock(mutex_);
+    keep_lower_places(*node, places);
+}
+
+std::uint64_t NodeTable::shown_inode(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.shown_inode_;
+}
+
+void NodeTable::set_shown_inode(const NodeRef& node, std::uint64_t inode) {
+    const Lock lock(mutex_);
+    node->shown_inode_ = inode;
+}
+
+void NodeTable::rebind(const NodeRef& node, const RealId& real, BranchIndex branch,
+                       std::shared_ptr<UniqueFd> held) {
+    std::shared_ptr<UniqueFd> before;  // closed after the lock
+    const Lock lock(mutex_);
+    const auto it = objects_.find(node->real_);
+    if (it != objects_.end() && it->second == node.get()) objects_.erase(it);
+    node->real_ = real;
+    node->stack_.assign(1, branch);
+    objects_.insert_or_assign(real, node.get());
+    before = std::exchange(node->held_, std::move(held));
+}
+
+std::optional<NodeTable::BranchRoute> NodeTable::route(const Node& node, BranchIndex branch) const {
+    BranchRoute route;
+    const Lock lock(mutex_);
+    for (const Node* at = &node; at->id != kRootNode;) {
+        if (at->names_.empty()) return std::nullopt;
+        if (at->lower_places_) {
+            const auto place = std::ranges::find(*at->lower_places_, branch, &LowerPlace::branch);
+            if (place != at->lower_places_->end()) {
+                route.base = place->path;
+                break;
+            }
+        }
+        const NodeName& name = at->names_.front();
+        route.steps.push_back({at->id, name.name});
+        at = name.parent.get();
+    }
+    return route;
 }
 
 std::optional<std::vector<RouteStep>> NodeTable::route(const Node& node) const {

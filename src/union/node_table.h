@@ -46,9 +46,10 @@ public:
 
     // The node of the directory `name` in `parent`, made if there is none, with its stack set to
     // the branches it was found on. If copies were made since `dated` was read from copies_made(),
-    // those are kept in the stack too. `gone` are the branches that left the stack.
+    // those are kept in the stack too. `places`: where read-only branches have it under another
+    // path. `gone` are the branches that left the stack.
     NodeRef directory_at(const NodeRef& parent, Name name, const Stack& stack, std::uint64_t dated,
-                         Stack& gone);
+                         const LowerPlaces& places, Stack& gone);
 
     // The node of the object `real` found as `name` in `parent` on `branch`, made if there is
     // none; the place is added to those known of it.
@@ -75,6 +76,14 @@ public:
     // How often add_to_stack() has added one.
     std::uint64_t copies_made() const noexcept { return copies_made_.load(); }
 
+    // How `node` is reached on `branch`: from the branch's root, or from where a directory above it
+    // (or itself) is kept on that branch, down the steps. None: removed.
+    struct BranchRoute {
+        std::string base;
+        std::vector<RouteStep> steps;  // from `node` up
+    };
+    std::optional<BranchRoute> route(const Node& node, BranchIndex branch) const;
+
     // From `node` up to, without, the root. None: `node` or a directory above it was removed.
     // The root itself: an empty route.
     std::optional<std::vector<RouteStep>> route(const Node& node) const;
@@ -88,6 +97,15 @@ public:
     // Exchanges the places of two nodes.
     void exchange_places(const NodeRef& one, const NodeRef& one_parent, Name one_name,
                          const NodeRef& other, const NodeRef& other_parent, Name other_name);
+    // st_ino of a copied-up object, or kOwnInode; 0: nobody has looked.
+    std::uint64_t shown_inode(const Node& node) const;
+    void set_shown_inode(const NodeRef& node, std::uint64_t inode);
+    // What read-only branches have of the directory is where it was, at `places`.
+    void set_lower_places(const NodeRef& node, const LowerPlaces& places);
+    // `node` is the inode `real` on `branch` from now on.
+    void rebind(const NodeRef& node, const RealId& real, BranchIndex branch,
+                std::shared_ptr<UniqueFd> held);
+
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;
 
@@ -116,6 +134,7 @@ private:
     NodeRef make(mode_t type) REQUIRES(mutex_);
     void place_directory(Node& node, const NodeRef& parent, std::string_view name) REQUIRES(mutex_);
     void unplace_directory(Node& node) REQUIRES(mutex_);
+    static void keep_lower_places(Node& node, const LowerPlaces& places);
     // The caller holds references to both parents: none is dropped under the mutex.
     void replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
                        Name new_name) REQUIRES(mutex_);

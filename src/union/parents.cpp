@@ -10,6 +10,8 @@
 #include <algorithm>
 
 #include "copyup/copy_object.h"
+#include "format/escape.h"
+#include "format/whiteout.h"
 #include "sys/entry.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -20,23 +22,14 @@ namespace {
 
 // The file system of the copy may know fewer kinds of attributes: those are left out. Nothing waits
 // for the disk: the directory that a crash takes away had nothing in it yet.
-copyup::CopyOptions as_parent() {
+copyup::CopyOptions as_parent(const format::MarkRules& marks) {
     copyup::CopyOptions options;
     options.durable = false;
     options.xattrs.lost = copyup::LostXattrs::LeftOut;
+    options.xattrs.leave_out = [&marks](std::string_view name) {
+        return format::is_mark_name(name, marks);
+    };
     return options;
-}
-
-// In the work directory, complete before it gets its name. Where the work directory lies on another
-// mount than `parent`, in place: for a moment it is seen with mode 0700 and the daemon's owner.
-Result<void> place_copy(int source, int work, Name temporary, int parent, Name name) {
-    TRY(copyup::copy_object(source, work, temporary, as_parent()));
-    const auto placed = sys::rename(work, temporary, parent, name, RENAME_NOREPLACE);
-    if (placed) return placed;
-    (void)sys::remove_directory(work, temporary);
-    if (placed.error() != EXDEV) return placed;
-    TRY(copyup::copy_object(source, parent, name, as_parent()));
-    return {};
 }
 
 }  // namespace
@@ -59,8 +52,9 @@ Result<DirectoryRef> Union::ensure_directory(const NodeRef& node, BranchIndex br
         const NodeRef ancestor = nodes_.find(step.node);
         if (!ancestor) return fail(ESTALE);
         auto there = open_directory_unmoved(*ancestor, branch);
-        if (!there && there.error() == ENOENT) {
-            there = clone_directory(ancestor, step, at->get(), branch);
+        // ENOTDIR: a whiteout may be there, which hides what another writable branch has not.
+        if (!there && is_absent(there.error())) {
+            there = clone_directory(ancestor, step, *at, branch, there.error());
         }
         if (!there) return there;
         at = *std::move(there);
@@ -70,29 +64,71 @@ Result<DirectoryRef> Union::ensure_directory(const NodeRef& node, BranchIndex br
 }
 
 Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep& step,
-                                            int branch_parent, BranchIndex branch) {
-    DirectoryRef source;
+                                            const OpenDirectory& branch_parent, BranchIndex branch,
+                                            Errno why) {
+    DirectoryCopy copy{{}, 0, TRY(Name::from(step.name)), branch_parent, branch, false, {}};
     for (const BranchIndex other : nodes_.stack(*node)) {
-        if (other == branch) continue;
+        if (is_lower(other) && copy.lower_path.empty()) {
+            copy.lower_path = TRY(lower_path(*node, other));
+        }
+        if (other == branch || copy.source) continue;
         if (auto opened = open_directory_unmoved(*node, other)) {
-            source = *std::move(opened);
-            break;
+            copy.source = *std::move(opened);
+            copy.source_branch = other;
         }
     }
-    if (!source) return fail(ENOENT);
-    const Name name = TRY(Name::from(step.name));
+    if (!copy.source) return fail(ENOENT);
+    if (why == ENOTDIR) {
+        if (!layered_) return fail(ENOTDIR);
+        const LayerMarks marks = TRY(branch_parent.marks(options_.marks));
+        const Attributes there = TRY(sys::stat_at(branch_parent.get(), copy.name));
+        copy.over_whiteout = TRY(format::is_whiteout(branch_parent.get(), copy.name, there,
+                                                     marks.directory, options_.marks));
+        if (!copy.over_whiteout) return fail(ENOTDIR);
+    }
     // Before the work directory is made, which may change the branch's root.
-    const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent));
-    const int work = TRY(branches_[branch]->work().work());
-    const std::string temporary = WorkDirectory::unique_name("directory");
-
-    const auto placed =
-        place_copy(source->get(), work, TRY(Name::from(temporary)), branch_parent, name);
+    const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent.get()));
+    const auto placed = place_directory(copy);
     // EEXIST: somebody else made it in the same moment, theirs is as good.
     if (!placed && placed.error() != EEXIST) return fail(placed.error());
     // The union's parent directory has not changed: a name it had already got one more copy.
-    (void)copyup::copy_times(parent_before, branch_parent);
+    (void)copyup::copy_times(parent_before, branch_parent.get());
     return open_directory_unmoved(*node, branch);
+}
+
+// In the work directory, complete before it gets its name. Where the work directory lies on another
+// mount than the parent, in place: for a moment it is seen with mode 0700 and the daemon's owner.
+Result<void> Union::place_directory(const DirectoryCopy& copy) const {
+    const int work = TRY(branches_[copy.branch]->work().work());
+    const std::string text = WorkDirectory::unique_name("directory");
+    const Name temporary = TRY(Name::from(text));
+    const int parent = copy.parent.get();
+    const auto placed = [&]() -> Result<void> {
+        const auto made = TRY(
+            copyup::copy_object(copy.source->get(), work, temporary, as_parent(options_.marks)));
+        TRY(mark_directory_copy(copy, made.descriptor.get()));
+        return sys::rename(work, temporary, parent, copy.name,
+                           copy.over_whiteout ? RENAME_EXCHANGE : RENAME_NOREPLACE);
+    }();
+    if (placed && copy.over_whiteout) return sys::remove_name(work, temporary);
+    if (placed) return placed;
+    (void)sys::remove_directory(work, temporary);
+    if (placed.error() != EXDEV) return placed;
+    TRY(copyup::copy_object(copy.source->get(), parent, copy.name, as_parent(options_.marks)));
+    return {};
+}
+
+Result<void> Union::mark_directory_copy(const DirectoryCopy& copy, int made) const {
+    if (!copy.over_whiteout && !is_lower(copy.source_branch)) return {};
+    const format::MarkFormat marks = TRY(branches_[copy.branch]->layer().format());
+    if (copy.over_whiteout && copy.lower_path.empty()) return format::set_opaque(made, marks);
+    if (copy.over_whiteout) {
+        TRY(format::write_redirect(made, marks,
+                                   TRY(format::parse_redirect('/' + copy.lower_path))));
+        return mark_impure(copy.parent, copy.branch);
+    }
+    TRY(mark_origin(copy.source->get(), copy.source_branch, made, copy.branch));
+    return mark_impure(copy.parent, copy.branch);
 }
 
 }  // namespace plyfs

@@ -35,6 +35,22 @@ Result<UniqueFd> descend(int directory, std::span<const RouteStep> steps) {
 
 }  // namespace
 
+Result<UniqueFd> Union::open_base(BranchIndex branch, const std::string& path) const {
+    const int root = branches_[branch]->root();
+    return path.empty() ? sys::duplicate(root) : sys::open_directory_beneath(root, path);
+}
+
+Result<std::string> Union::lower_path(const Node& directory, BranchIndex branch) const {
+    const auto route = nodes_.route(directory, branch);
+    if (!route) return fail(ENOENT);
+    std::string path = route->base;
+    for (const RouteStep& step : std::views::reverse(route->steps)) {
+        if (!path.empty()) path += '/';
+        path += step.name;
+    }
+    return path;
+}
+
 Result<DirectoryRef> Union::open_directory(const Node& node, BranchIndex branch) const {
     if (DirectoryRef cached = cache_.find(node.id, branch)) return cached;
     const SharedLock lock(moves_);
@@ -43,21 +59,24 @@ Result<DirectoryRef> Union::open_directory(const Node& node, BranchIndex branch)
 
 Result<DirectoryRef> Union::open_directory_unmoved(const Node& node, BranchIndex branch) const {
     if (DirectoryRef cached = cache_.find(node.id, branch)) return cached;
-    const auto route = nodes_.route(node);
+    const auto route = nodes_.route(node, branch);
     if (!route) return fail(ENOENT);
+    const std::vector<RouteStep>& steps = route->steps;
     UniqueFd opened;
-    if (route->empty()) {
-        opened = TRY(sys::duplicate(branches_[branch]->root()));
+    if (steps.empty()) {
+        opened = TRY(open_base(branch, route->base));
     } else {
         // From the nearest ancestor that is open already.
         std::size_t depth = 1;
         DirectoryRef start;
-        while (depth < route->size() && !start) {
-            start = cache_.find((*route)[depth].node, branch);
+        while (depth < steps.size() && !start) {
+            start = cache_.find(steps[depth].node, branch);
             if (!start) ++depth;
         }
-        const int from = start ? start->get() : branches_[branch]->root();
-        auto reached = descend(from, std::span(*route).first(depth));
+        UniqueFd base;
+        if (!start && !route->base.empty()) base = TRY(open_base(branch, route->base));
+        const int from = start ? start->get() : base ? base.get() : branches_[branch]->root();
+        auto reached = descend(from, std::span(steps).first(depth));
         // A symlink put in the way behind the mount is not followed: no directory is there.
         if (!reached && reached.error() == ELOOP) return fail(ENOTDIR);
         opened = TRY(std::move(reached));

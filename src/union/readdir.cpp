@@ -19,24 +19,45 @@ bool hidden_in_root(std::string_view name) {
 }  // namespace
 
 Result<std::shared_ptr<const MergedDirectory>> Union::take_snapshot(const Node& node) const {
-    boost::container::small_vector<DirectoryRef, 4> opened;
-    boost::container::small_vector<MergedDirectory::Source, 4> sources;
+    OpenedSources opened;
     {
         const SharedLock lock(node.mutex);
-        for (const BranchIndex branch : nodes_.stack(node)) {
-            auto directory = open_directory(node, branch);
-            if (!directory) {
-                if (directory.error() == ENOENT || directory.error() == ENOTDIR) continue;
-                return fail(directory.error());
-            }
-            sources.push_back(
-                {branch, (*directory)->get(), branches_[branch]->spare_access_times()});
-            opened.push_back(*std::move(directory));
-        }
+        opened = TRY(open_sources(node));
     }
+    return merge_names(node, opened);
+}
+
+Result<std::shared_ptr<const MergedDirectory>> Union::read_names(const Node& node) const {
+    return merge_names(node, TRY(open_sources(node)));
+}
+
+Result<Union::OpenedSources> Union::open_sources(const Node& node) const {
+    OpenedSources opened;
+    for (const BranchIndex branch : nodes_.stack(node)) {
+        auto directory = open_directory(node, branch);
+        if (!directory) {
+            if (directory.error() == ENOENT || directory.error() == ENOTDIR) continue;
+            return fail(directory.error());
+        }
+        MergedDirectory::Source source{branch, (*directory)->get(),
+                                       branches_[branch]->spare_access_times()};
+        if (layered_) {
+            source.layer =
+                MergedDirectory::Layer{TRY((*directory)->marks(options_.marks)).directory,
+                                       options_.marks, is_lower(branch)};
+        }
+        opened.sources.push_back(source);
+        opened.directories.push_back(*std::move(directory));
+    }
+    return opened;
+}
+
+Result<std::shared_ptr<const MergedDirectory>> Union::merge_names(const Node& node,
+                                                                  const OpenedSources& opened) {
     // A directory that was removed while open reads as empty (POSIX, readdir()).
-    return std::make_shared<const MergedDirectory>(TRY(MergedDirectory::read(
-        {sources.data(), sources.size()}, node.id == kRootNode ? &hidden_in_root : nullptr)));
+    return std::make_shared<const MergedDirectory>(
+        TRY(MergedDirectory::read({opened.sources.data(), opened.sources.size()},
+                                  node.id == kRootNode ? &hidden_in_root : nullptr)));
 }
 
 Result<HandleId> Union::opendir(NodeId id) {
@@ -49,7 +70,10 @@ Result<Union::ListedObject> Union::listed_object(const Node& directory,
                                                  const MergedDirectory& names,
                                                  const MergedDirectory::Entry& entry) const {
     const bool first_is_shown = in_order(policy_for(options_.policies, config::Function::Getattr));
-    if (entry.type == DT_UNKNOWN || (entry.several && (entry.type == DT_DIR || !first_is_shown))) {
+    const bool may_have_origin =
+        layered_ && !is_lower(entry.branch) && TRY(is_impure(directory, entry.branch));
+    if (entry.type == DT_UNKNOWN || may_have_origin ||
+        (entry.several && (entry.type == DT_DIR || !first_is_shown))) {
         const SharedLock lock(directory.mutex);
         const Name name = TRY(Name::from(names.c_name(entry)));
         const Hits hits = TRY(find(directory, name, Scope::Shown));
@@ -60,6 +84,11 @@ Result<Union::ListedObject> Union::listed_object(const Node& directory,
     const std::uint16_t tag =
         TRY(tags_.tag(branches_[entry.branch]->device(), branches_[entry.branch]->root()));
     return ListedObject{inode_number(tag, entry.inode), entry.type};
+}
+
+Result<bool> Union::is_impure(const Node& directory, BranchIndex branch) const {
+    const DirectoryRef opened = TRY(open_directory(directory, branch));
+    return TRY(opened->marks(options_.marks)).impure;
 }
 
 // 0 where the directory or the one above it was removed so that nobody can tell.

@@ -38,6 +38,7 @@ Result<void> Union::execute_plan(const Request& request, const Plan& plan) const
 }
 
 Result<bool> Union::is_empty_directory(const Node& node, const Hits& hits) const {
+    if (layered_) return TRY(read_names(node))->size() == 0;
     for (const Hit& hit : hits) {
         if (!hit.attributes.is_directory()) continue;
         const DirectoryRef directory = TRY(open_directory(node, hit.branch));
@@ -69,10 +70,26 @@ Result<Union::Hits> Union::removable(const Node& parent, Name name, bool directo
     const auto others = std::ranges::remove_if(
         hits, [&](const Hit& hit) { return hit.attributes.is_directory() != directories; });
     hits.erase(others.begin(), others.end());
-    for (const Hit& hit : hits) {
-        if (!branches_[hit.branch]->writable()) return fail(EROFS);
-    }
     return hits;
+}
+
+Result<Union::Removal> Union::plan_removal(const Node& parent, Name name, const Hits& hits,
+                                           config::Function function) const {
+    Removal removal;
+    Hits writable;
+    for (const Hit& hit : hits) {
+        if (!is_lower(hit.branch)) writable.push_back(hit);
+    }
+    removal.chosen = writable.size() > 1 ? TRY(chosen_hits(writable, function)) : writable;
+    removal.whole = removal.chosen.size() == writable.size();
+    if (removal.whole && hits.whiteouts.empty()) removal.hides = TRY(is_covered(parent, name));
+    return removal;
+}
+
+Result<void> Union::remove(const Request& request, const NodeRef& parent, Name name,
+                           const Removal& removal) {
+    if (removal.hides) return remove_and_hide(request, parent, name, removal.chosen);
+    return remove_hits(request, *parent, name, removal.chosen);
 }
 
 Result<void> Union::remove_hits(const Request& request, const Node& parent, Name name,
@@ -80,7 +97,10 @@ Result<void> Union::remove_hits(const Request& request, const Node& parent, Name
     const bool directories = hits.front().attributes.is_directory();
     if (hits.size() == 1) {
         const int at = hits.front().parent->get();
-        return directories ? sys::remove_directory(at, name) : sys::remove_name(at, name);
+        if (!directories) return sys::remove_name(at, name);
+        const auto removed = sys::remove_directory(at, name);
+        if (removed || removed.error() != ENOTEMPTY || !layered_) return removed;
+        return discard_directory(hits.front(), name);  // whiteouts are left in it
     }
     const std::string path = TRY(path_on_branch(parent));
     Plan plan;
@@ -108,19 +128,21 @@ Result<void> Union::unlink(const Request& request, NodeId parent_id, Name name) 
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
     const Hits hits = TRY(removable(*parent, name, false));
-    const Hits chosen = hits.size() == 1 ? hits : TRY(chosen_hits(hits, config::Function::Unlink));
+    const Removal removal = TRY(plan_removal(*parent, name, hits, config::Function::Unlink));
     const NodeRef node = nodes_.find_object(hits.front().attributes.real);
-    const auto remove = [&]() -> Result<void> {
+    const auto unlink = [&]() -> Result<void> {
         auto held = hold_last_name(node, hits.front(), name);
-        TRY(remove_hits(request, *parent, name, chosen));
-        const bool shown_went = std::ranges::any_of(
-            chosen, [&](const Hit& hit) { return hit.branch == hits.front().branch; });
+        TRY(remove(request, parent, name, removal));
+        const bool shown_went =
+            removal.whole || std::ranges::any_of(removal.chosen, [&](const Hit& hit) {
+                return hit.branch == hits.front().branch;
+            });
         if (node && shown_went) nodes_.remove_place(node, *parent, name, std::move(held));
         return {};
     };
-    if (!node) return remove();
+    if (!node) return unlink();
     const Lock node_lock(node->mutex);
-    return remove();
+    return unlink();
 }
 
 Result<void> Union::rmdir(const Request& request, NodeId parent_id, Name name) {
@@ -137,12 +159,15 @@ Result<bool> Union::remove_directory(const Request& request, const NodeRef& pare
     const NodeRef node = intern(parent, name, hits);
     const Lock node_lock(node->mutex);
     if (!complete(*node, hits)) return false;
-    if (hits.size() > 1 && !TRY(is_empty_directory(*node, hits))) return fail(ENOTEMPTY);
-    const Hits chosen = hits.size() == 1 ? hits : TRY(chosen_hits(hits, config::Function::Rmdir));
+    // One directory's own system call finds out by itself.
+    if ((hits.size() > 1 || layered_) && !TRY(is_empty_directory(*node, hits))) {
+        return fail(ENOTEMPTY);
+    }
+    const Removal removal = TRY(plan_removal(*parent, name, hits, config::Function::Rmdir));
     auto held = hold_last_name(node, hits.front(), name);
-    TRY(remove_hits(request, *parent, name, chosen));
-    forget_directory(node, chosen);
-    if (chosen.size() == hits.size()) nodes_.remove_place(node, *parent, name, std::move(held));
+    TRY(remove(request, parent, name, removal));
+    forget_directory(node, removal.whole ? hits : removal.chosen);
+    if (removal.whole) nodes_.remove_place(node, *parent, name, std::move(held));
     return true;
 }
 

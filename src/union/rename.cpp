@@ -7,7 +7,11 @@
 
 #include <algorithm>
 
+#include "copyup/copy_object.h"
+#include "format/escape.h"
+#include "sys/dirents.h"
 #include "sys/entry.h"
+#include "sys/statx.h"
 #include "union/union.h"
 
 namespace plyfs {
@@ -18,6 +22,7 @@ struct Union::RenameSide {
     Name name;
     Hits hits;
     NodeRef node;
+    Hits copies{};  // those of `hits` on writable branches: what is moved
     // Keeps open what the plan's places borrow.
     boost::container::small_vector<DirectoryRef, 4> opened;
 
@@ -27,6 +32,13 @@ struct Union::RenameSide {
         return hit == hits.end() ? nullptr : &*hit;
     }
     bool is_directory() const { return hits.front().attributes.is_directory(); }
+    // A directory of which read-only branches have a part.
+    bool is_merged_below() const {
+        return !hits.empty() && is_directory() && copies.size() < hits.size();
+    }
+    bool has_whiteout(BranchIndex branch) const {
+        return std::ranges::find(hits.whiteouts, branch) != hits.whiteouts.end();
+    }
 };
 
 namespace {
@@ -43,6 +55,10 @@ Result<void> Union::find_side(RenameSide& side) {
     side.opened.clear();
     side.node.reset();
     side.hits = TRY(find(*side.parent, side.name, Scope::All));
+    side.copies.clear();
+    for (const Hit& hit : side.hits) {
+        if (!is_lower(hit.branch)) side.copies.push_back(hit);
+    }
     if (side.hits.empty()) return {};
     side.node = side.is_directory() ? intern(side.parent, side.name, side.hits)
                                     : nodes_.find_object(side.hits.front().attributes.real);
@@ -68,13 +84,11 @@ Result<bool> Union::check_rename(const RenameSide& from, const RenameSide& to,
         if (from.is_directory() && !to.is_directory()) return fail(ENOTDIR);
         if (!from.is_directory() && to.is_directory()) return fail(EISDIR);
     }
-    for (const Hit& hit : from.hits) {
-        if (!branches_[hit.branch]->writable()) return fail(EROFS);
-    }
-    for (const Hit& hit : to.hits) {
-        // A file below keeps being shadowed by the one that is renamed over it.
-        if (branches_[hit.branch]->writable()) continue;
-        if (exchange || to.is_directory()) return fail(EROFS);
+    // Copied up before the locks were taken, and moved or removed since: the VFS looks again.
+    for (const RenameSide* side : {&from, &to}) {
+        if (side == &to && !exchange) break;
+        if (side->copies.empty()) return fail(ESTALE);
+        if (side->is_merged_below() && !options_.redirect) return fail(EXDEV);
     }
     return true;
 }
@@ -90,8 +104,8 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
     const std::string from_path = TRY(path_on_branch(*from.parent));
     const std::string to_path = TRY(path_on_branch(*to.parent));
     const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-    const bool all = exchange || from.is_directory() || from.hits.size() == 1;
-    const Hits moved = all ? from.hits : TRY(chosen_hits(from.hits, config::Function::Rename));
+    const bool all = exchange || from.is_directory() || from.copies.size() == 1;
+    const Hits moved = all ? from.copies : TRY(chosen_hits(from.copies, config::Function::Rename));
     const auto moves = [&](BranchIndex branch) {
         return std::ranges::any_of(moved, [&](const Hit& hit) { return hit.branch == branch; });
     };
@@ -102,7 +116,9 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
         Place to_place = TRY(plan_place(to, hit.branch, to_path));
         const Hit* const target = to.on(hit.branch);
         const Identity identity = Identity::of(hit.attributes);
-        if (target == nullptr || exchange) {
+        if (target == nullptr && to.has_whiteout(hit.branch)) {
+            TRY(plan_over_whiteout(plan, hit, std::move(from_place), std::move(to_place)));
+        } else if (target == nullptr || exchange) {
             plan.emplace_back(
                 Move{hit.branch, std::move(from_place), std::move(to_place), identity,
                      target != nullptr ? Move::Mode::Exchange : Move::Mode::NoReplace});
@@ -112,19 +128,22 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
                                       target->attributes.is_directory()});
         }
     }
-    for (const Hit& hit : from.hits) {
+    for (const Hit& hit : from.copies) {
         if (moves(hit.branch)) continue;
         plan.emplace_back(Bury{hit.branch, TRY(plan_place(from, hit.branch, from_path)),
                                Identity::of(hit.attributes), hit.attributes.is_directory()});
     }
-    for (const Hit& hit : to.hits) {
-        if (moves(hit.branch) || !branches_[hit.branch]->writable()) continue;
+    for (const Hit& hit : to.copies) {
+        if (moves(hit.branch)) continue;
         // Of another kind, and shadowed now as before: not what is replaced.
         if (!exchange && hit.attributes.is_directory() != to.is_directory() &&
             hit.branch > first_moved) {
             continue;
         }
-        if (exchange) {
+        if (exchange && from.has_whiteout(hit.branch)) {
+            TRY(plan_over_whiteout(plan, hit, TRY(plan_place(to, hit.branch, to_path)),
+                                   TRY(plan_place(from, hit.branch, from_path))));
+        } else if (exchange) {
             plan.emplace_back(Move{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
                                    TRY(plan_place(from, hit.branch, from_path)),
                                    Identity::of(hit.attributes), Move::Mode::NoReplace});
@@ -134,6 +153,148 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
         }
     }
     return plan;
+}
+
+// A whiteout is replaced like a file; with a directory it changes places, and then goes.
+Result<void> Union::plan_over_whiteout(Plan& plan, const Hit& moved, Place from, Place to) const {
+    const Identity identity = Identity::of(moved.attributes);
+    const auto whiteout = sys::stat_at(to.directory, TRY(Name::from(to.name)));
+    if (!whiteout && whiteout.error() != ENOENT) return fail(whiteout.error());
+    if (!whiteout) {  // a `.wh.` file: it may stay beside the object
+        plan.emplace_back(
+            Move{moved.branch, std::move(from), std::move(to), identity, Move::Mode::NoReplace});
+    } else if (!moved.attributes.is_directory()) {
+        plan.emplace_back(Replace{moved.branch, std::move(from), std::move(to), identity,
+                                  Identity::of(*whiteout), false});
+    } else {
+        const Place rest = from;
+        plan.emplace_back(
+            Move{moved.branch, std::move(from), std::move(to), identity, Move::Mode::Exchange});
+        plan.emplace_back(Bury{moved.branch, rest, Identity::of(*whiteout), false});
+    }
+    return {};
+}
+
+Result<void> Union::copy_up_name(const Request& request, const NodeRef& parent, Name name) {
+    if (!layered_) return {};
+    NodeRef node;
+    {
+        const SharedLock lock(parent->mutex);
+        const Hits hits = TRY(find(*parent, name, Scope::Shown));
+        if (hits.empty()) return {};
+        node = intern(parent, name, hits);
+    }
+    return copy_up(request, node, CopyNeed::Data);
+}
+
+// What is seen below the old name would come up: a whiteout has to take its place.
+Result<void> Union::hide_old_name(RenamePlan& plan, RenameSide& from, const RenameSide& to) {
+    if (!from.hits.whiteouts.empty()) return {};
+    if (!TRY(is_covered(*from.parent, from.name))) return {};
+    const BranchIndex branch = TRY(whiteout_branch());
+    LayerWriter& layer = branches_[branch]->layer();
+    const bool device = TRY(layer.format()).whiteout == format::WhiteoutKind::Device;
+    const auto moved = std::ranges::find(from.copies, branch, &Hit::branch);
+    if (moved == from.copies.end() || !device) {
+        // First, since what is about to go hides the same.
+        const DirectoryRef directory = TRY(ensure_directory(from.parent, branch));
+        TRY(TRY(layer.whiteouts())->place(directory->get(), from.name));
+        directory->forget_marks();
+        return {};
+    }
+    if (plan.steps.size() == 1) {
+        plan.flags |= RENAME_WHITEOUT;
+        return {};
+    }
+    // An exchange with a whiteout has left one there already.
+    const auto left = std::ranges::find_if(plan.steps, [&](const Step& step) {
+        const auto* bury = std::get_if<Bury>(&step);
+        return bury != nullptr && bury->branch == branch && to.has_whiteout(branch) &&
+               bury->place.name == from.name.view() && from.is_directory();
+    });
+    if (left != plan.steps.end()) {
+        plan.steps.erase(left);
+        plan.flags = RENAME_EXCHANGE;
+        return {};
+    }
+    WorkDirectory& work = branches_[branch]->work();
+    const int directory = TRY(work.work());
+    const std::string staged = TRY(TRY(layer.whiteouts())->stage());
+    const Attributes whiteout = TRY(sys::stat_at(directory, TRY(Name::from(staged))));
+    plan.steps.emplace_back(Move{branch,
+                                 {directory, work.work_path(), staged},
+                                 TRY(plan_place(from, branch, TRY(path_on_branch(*from.parent)))),
+                                 Identity::of(whiteout),
+                                 Move::Mode::NoReplace});
+    return {};
+}
+
+// The directory takes along what read-only branches have of it, and is not merged with what they
+// have at its new place.
+Result<void> Union::detach_below(const RenameSide& from, const RenameSide& to) const {
+    if (!from.is_directory()) return {};
+    const bool merged = from.is_merged_below();
+    if (!merged && !TRY(is_covered(*to.parent, to.name))) return {};
+    for (const Hit& hit : from.copies) {
+        const format::MarkFormat marks = TRY(branches_[hit.branch]->layer().format());
+        const DirectoryRef directory = TRY(open_directory(*from.node, hit.branch));
+        if (merged) {
+            const auto written =
+                format::write_redirect(directory->get(), marks, TRY(redirect_to(from)));
+            if (!written && (written.error() == ENAMETOOLONG || written.error() == EOPNOTSUPP)) {
+                return fail(EXDEV);
+            }
+            TRY(written);
+            const DirectoryRef parent = TRY(open_directory(*to.parent, hit.branch));
+            TRY(mark_impure(*parent, hit.branch));
+        } else {
+            TRY(format::set_opaque(directory->get(), marks));
+        }
+        directory->forget_marks();
+    }
+    return {};
+}
+
+Result<format::Redirect> Union::redirect_to(const RenameSide& side) const {
+    const auto lower =
+        std::ranges::find_if(side.hits, [&](const Hit& hit) { return is_lower(hit.branch); });
+    std::string path = TRY(lower_path(*side.node, lower->branch));
+    return format::parse_redirect('/' + path);
+}
+
+Result<LowerPlaces> Union::lower_places(const RenameSide& side) const {
+    LowerPlaces places;
+    if (!side.is_merged_below()) return places;
+    for (const Hit& hit : side.hits) {
+        if (!is_lower(hit.branch)) continue;
+        places.push_back({hit.branch, TRY(lower_path(*side.node, hit.branch))});
+    }
+    return places;
+}
+
+// True: a copy held whiteouts and was replaced by an empty one that hides the same, in one step.
+Result<bool> Union::clear_whiteouts(const RenameSide& side) const {
+    bool replaced = false;
+    for (const Hit& hit : side.copies) {
+        const DirectoryRef directory = TRY(open_directory(*side.node, hit.branch));
+        const auto counts = [](std::string_view) { return true; };
+        if (TRY(sys::is_empty(directory->get(), counts))) continue;
+        const Branch& branch = *branches_[hit.branch];
+        const int work = TRY(branch.work().work());
+        const std::string text = WorkDirectory::unique_name("cleared");
+        const Name temporary = TRY(Name::from(text));
+        copyup::CopyOptions options;
+        options.durable = false;
+        options.xattrs.leave_out = [&](std::string_view name) {
+            return format::is_mark_name(name, options_.marks);
+        };
+        const auto empty = TRY(copyup::copy_object(directory->get(), work, temporary, options));
+        TRY(format::set_opaque(empty.descriptor.get(), TRY(branch.layer().format())));
+        TRY(sys::rename(work, temporary, hit.parent->get(), side.name, RENAME_EXCHANGE));
+        empty_grave(hit.branch, text);
+        replaced = true;
+    }
+    return replaced;
 }
 
 void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
@@ -154,30 +315,44 @@ void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigne
     }
 }
 
-Result<void> Union::run_rename(const Request& request, const Plan& plan, RenameSide& from,
+Result<void> Union::run_rename(const Request& request, const RenamePlan& plan, RenameSide& from,
                                RenameSide& to, unsigned flags) {
     const bool replaces = (flags & RENAME_EXCHANGE) == 0 && !to.hits.empty();
     auto held = replaces ? hold_last_name(to.node, to.hits.front(), to.name) : nullptr;
-    if (plan.size() == 1) {
+    const LowerPlaces from_places = TRY(lower_places(from));
+    const LowerPlaces to_places = TRY(lower_places(to));
+    if (plan.steps.size() == 1) {
         TRY(sys::rename(from.opened.front()->get(), from.name, to.opened.front()->get(), to.name,
-                        flags));
+                        plan.flags));
     } else {
-        TRY(execute_plan(request, plan));
+        TRY(execute_plan(request, plan.steps));
     }
     publish_rename(from, to, flags, std::move(held));
+    if (from.is_merged_below()) nodes_.set_lower_places(from.node, from_places);
+    if ((flags & RENAME_EXCHANGE) != 0 && to.is_merged_below()) {
+        nodes_.set_lower_places(to.node, to_places);
+    }
     return {};
 }
 
 Result<bool> Union::rename_locked(const Request& request, RenameSide& from, RenameSide& to,
                                   unsigned flags) {
-    const Plan plan = TRY(plan_rename(from, to, flags));
+    RenamePlan plan{TRY(plan_rename(from, to, flags)), flags};
     const bool replaces = (flags & RENAME_EXCHANGE) == 0 && !to.hits.empty();
     // The system call finds out by itself.
-    if (plan.size() > 1 && replaces && to.is_directory() &&
+    if ((plan.steps.size() > 1 || layered_) && replaces && to.is_directory() &&
         !TRY(is_empty_directory(*to.node, to.hits))) {
         return fail(ENOTEMPTY);
     }
-    if ((flags & RENAME_WHITEOUT) != 0 && plan.size() != 1) return fail(EINVAL);
+    if ((flags & RENAME_WHITEOUT) != 0 && plan.steps.size() != 1) return fail(EINVAL);
+    if (layered_) {
+        if (replaces && to.is_directory() && TRY(clear_whiteouts(to))) return false;
+        // That nothing is there was seen under the locks; a whiteout may be.
+        if (to.hits.empty()) plan.flags &= ~static_cast<unsigned>(RENAME_NOREPLACE);
+        if ((flags & RENAME_EXCHANGE) == 0) TRY(hide_old_name(plan, from, to));
+        TRY(detach_below(from, to));
+        if ((flags & RENAME_EXCHANGE) != 0) TRY(detach_below(to, from));
+    }
     if (!from.is_directory() && (to.hits.empty() || !to.is_directory())) {
         TRY(run_rename(request, plan, from, to, flags));
         return true;
@@ -221,8 +396,10 @@ Result<void> Union::rename(const Request& request, NodeId parent, Name name, Nod
     const bool exchange = (flags & RENAME_EXCHANGE) != 0;
     if ((flags & ~kKnown) != 0 || (exchange && flags != RENAME_EXCHANGE)) return fail(EINVAL);
     TRY(request.journal.begin("rename"));
-    RenameSide from{TRY(directory(parent)), name, {}, {}, {}};
-    RenameSide to{TRY(directory(new_parent)), new_name, {}, {}, {}};
+    RenameSide from{TRY(directory(parent)), name, {}, {}, {}, {}};
+    RenameSide to{TRY(directory(new_parent)), new_name, {}, {}, {}, {}};
+    TRY(copy_up_name(request, from.parent, name));
+    if (exchange) TRY(copy_up_name(request, to.parent, new_name));
     if (parent == new_parent) {
         const Lock lock(from.parent->mutex);
         return rename_between(request, from, to, flags);

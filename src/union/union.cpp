@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "union/union.h"
 
+#include <algorithm>
+
 #include "sys/file_system_identity.h"
 #include "sys/memory.h"
 
@@ -8,6 +10,7 @@ namespace plyfs {
 
 Union::Union(BranchSet branches, UnionOptions options)
     : branches_(std::move(branches)), options_(std::move(options)),
+      layered_(std::ranges::any_of(branches_, [](const auto& b) { return !b->writable(); })),
       cache_(options_.open_directories) {
     Stack all;
     for (std::size_t index = 0; index < branches_.size(); ++index) {
@@ -16,7 +19,15 @@ Union::Union(BranchSet branches, UnionOptions options)
     nodes_.set_stack(nodes_.root(), all);
 }
 
-Union::~Union() = default;
+Union::~Union() {
+    release_work();
+}
+
+void Union::release_work() {
+    for (const auto& branch : branches_) {
+        if (branch->writable()) branch->layer().release();
+    }
+}
 
 UnionCounts Union::counts() const {
     return {nodes_.size(), files_.size(), directories_.size(), cache_.size()};

@@ -26,8 +26,11 @@
 #include <vector>
 
 #include "config/options.h"
+#include "copyup/copy_object.h"
+#include "format/redirect.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
+#include "union/copy_ups.h"
 #include "union/directory_cache.h"
 #include "union/handle_table.h"
 #include "union/inode_number.h"
@@ -43,6 +46,11 @@ struct UnionOptions {
     config::PolicyOptions policies;
     std::size_t open_directories = 1024;  // descriptors kept for speed
     bool xattrs = true;
+    format::MarkRules marks;  // which are believed; for unions with read-only branches
+    // Copies are on disk before they are seen.
+    bool durable_copies = true;
+    // Directories that read-only branches have a part of can be renamed; else EXDEV.
+    bool redirect = true;
     // Told, a line at a time, what an administrator should know. May be empty.
     std::function<void(std::string_view)> warn;
 };
@@ -54,6 +62,8 @@ public:
     ~Union();
 
     const BranchSet& branches() const noexcept { return branches_; }
+    // At unmount, before the work directories are tidied up: takes away what was kept in them.
+    void release_work();
     UnionCounts counts() const;
 
     // Names and nodes.
@@ -107,8 +117,18 @@ public:
 
     // Calls `command(descriptor)` on the directory opened for reading: on the first branch, or, if
     // it changes something, on all that the action policy (for chmod) chooses.
-    Result<void> directory_ioctl(NodeId node, bool changes,
+    Result<void> directory_ioctl(const Request& request, NodeId node, bool changes,
                                  const std::function<Result<void>(int)>& command);
+
+    // What the data of `file` is read from by now: its descriptor, or, where the file was copied
+    // up since it was opened, one of the copy. Takes the node's lock, shared.
+    Result<std::shared_ptr<const UniqueFd>>
+    data_of(const std::shared_ptr<const FileHandle>& file) const;
+    // The object is on a writable branch when this returns: before something is done to an open
+    // file that needs no descriptor opened for writing.
+    Result<void> make_writable(const Request& request, const FileHandle& file) {
+        return copy_up(request, file.node, CopyNeed::Data);
+    }
 
     FileSystemSpace statfs();
 
@@ -118,17 +138,29 @@ private:
         BranchIndex branch;
         DirectoryRef parent;
         Attributes attributes;
+        DirectoryRef self{};       // of a directory, where it was opened to read its marks
+        std::string lower_path{};  // where a redirect led, from the branch's root; else empty
     };
     // All of a name. Copies of directories are made on further branches meanwhile without the lock
     // of their parent, so what they were found as is dated.
     struct Hits : boost::container::small_vector<Hit, 4> {
         std::uint64_t dated = 0;  // NodeTable::copies_made() before looking
         Stack unseen;             // branches that failed: the name may be there
+        Stack whiteouts;          // writable branches that hide the name on read-only ones
+    };
+    // How the search for a name goes down the branches.
+    struct Descent {
+        bool ended = false;  // what read-only branches have from here on is not seen
+        std::optional<format::Redirect> redirect;  // where they have it, if not under the name
     };
 
     // ---- finding (lookup.cpp) ----
     // That is what a branch answers where a directory, or one above it, is not there.
     static bool is_absent(Errno error) { return error == ENOENT || error == ENOTDIR; }
+    // The branch can't take it, but another one may.
+    static bool another_may_do(Errno error) {
+        return error == ENOSPC || error == EDQUOT || error == EROFS;
+    }
     // ESTALE: unknown. ENOTDIR: not a directory.
     Result<NodeRef> node(NodeId id) const;
     Result<NodeRef> directory(NodeId id) const;
@@ -138,6 +170,20 @@ private:
     // Scope::Shown: no more than it takes to know that; an error of one branch is returned only if
     // no other has the name. Scope::All: to change them, so that every branch must answer.
     enum class Scope : std::uint8_t { Shown, All };
+    // One branch's part of find(). Adds to `hits`; no hit is no error.
+    Result<void> see(const Node& parent, Name name, BranchIndex branch, Descent& descent,
+                     Hits& hits) const;
+    // Where `name` of `parent` is looked for on `branch`: the directory and the name in it.
+    struct Spot {
+        DirectoryRef directory;
+        std::string name;
+        std::string lower_path;  // as in Hit
+    };
+    Result<Spot> spot(const Node& parent, Name name, BranchIndex branch,
+                      const std::optional<format::Redirect>& redirect) const;
+    // Whether a read-only branch shows an object under the name once the writable ones have none.
+    Result<bool> is_covered(const Node& parent, Name name) const;
+    bool is_lower(BranchIndex branch) const { return !branches_[branch]->writable(); }
     // The policy shows what the first branch has: there is no need to look at the others.
     static bool in_order(config::Policy policy);
     Result<Hits> find(const Node& parent, Name name, Scope scope) const;
@@ -147,7 +193,10 @@ private:
     // The attributes of a directory that stands in several branches: those of the first, with the
     // latest times; the inode number is of the eldest copy, since copies made later, on other
     // branches, are younger, so that making them changes no number.
-    static Attributes merge(std::span<const Attributes> attributes);
+    // `writable`: so many of them, the first ones, are on writable branches.
+    static Attributes merge(std::span<const Attributes> attributes, std::size_t writable);
+    // With the number that a copied-up object had before.
+    Attributes as_shown(const Node& node, Attributes attributes) const;
     Result<Attributes> directory_attributes(const Node& node) const;
     Result<Attributes> object_attributes(const Node& node) const;
     Result<std::uint64_t> inode_of(const Attributes& attributes, int descriptor) const;
@@ -167,6 +216,10 @@ private:
     // The same with moves_ held by the caller.
     Result<DirectoryRef> open_directory_unmoved(const Node& node, BranchIndex branch) const
         REQUIRES_SHARED(moves_);
+    // The directory `path` from the branch's root; empty: the root itself.
+    Result<UniqueFd> open_base(BranchIndex branch, const std::string& path) const;
+    // The path of `directory` on `branch`. ENOENT: it was removed.
+    Result<std::string> lower_path(const Node& directory, BranchIndex branch) const;
     // The object itself, on the branch that was chosen for it, verified to be the one that the
     // node is: O_PATH or opened. Needs the lock of `node`, at least shared. ESTALE: it is gone.
     Result<UniqueFd> open_object(const Node& node, int flags) const;
@@ -187,16 +240,30 @@ private:
     // The directory of `node` on `branch`, made there with its parents if it lacks them, with the
     // owner, mode, times and extended attributes of the one seen. Takes moves_.
     Result<DirectoryRef> ensure_directory(const NodeRef& node, BranchIndex branch);
+    // `why`: what opening it has answered, ENOENT or ENOTDIR.
     Result<DirectoryRef> clone_directory(const NodeRef& node, const RouteStep& step,
-                                         int branch_parent, BranchIndex branch)
-        REQUIRES_SHARED(moves_);
+                                         const OpenDirectory& branch_parent, BranchIndex branch,
+                                         Errno why) REQUIRES_SHARED(moves_);
+    // A directory on its way to a branch that lacks it.
+    struct DirectoryCopy {
+        DirectoryRef source;
+        BranchIndex source_branch;
+        Name name;
+        const OpenDirectory& parent;
+        BranchIndex branch;
+        bool over_whiteout;      // which it replaces, hiding what the whiteout has hidden
+        std::string lower_path;  // where read-only branches have a part of it; empty: nowhere
+    };
+    Result<void> place_directory(const DirectoryCopy& copy) const;
+    Result<void> mark_directory_copy(const DirectoryCopy& copy, int made) const;
     // Makes an object by `make(directory, name)` on the branches that the policy chooses and
     // hands it out. Needs the lock of `parent`, alone.
     using Make = std::function<Result<void>(int directory)>;
     Result<Entry> make_object(const Request& request, const NodeRef& parent, Name name,
                               config::Function function, const Make& make);
-    // EEXIST: a branch has the name. EPERM: it is hidden.
-    Result<void> check_absent(const Node& parent, Name name) const;
+    // The writable branches that have a whiteout of it. EEXIST: a branch has the name. EPERM: it is
+    // hidden.
+    Result<Stack> check_absent(const Node& parent, Name name) const;
     // Tries `make_on(branch, directory)` on each candidate until one does not lack room.
     template <typename MakeOn>
     auto make_on_first(const NodeRef& parent, const BranchList& candidates, MakeOn&& make_on)
@@ -209,8 +276,22 @@ private:
     };
     // Makes one by `open_in(directory)`, with the caller's ids, where the policy for create wants
     // it. Needs the lock of `parent`, alone.
-    template <typename OpenIn>
-    Result<MadeFile> make_file(const Request& request, const NodeRef& parent, OpenIn&& open_in);
+    template <typename OpenOn>
+    Result<MadeFile> make_file(const NodeRef& parent, OpenOn&& open_on);
+    // Where an object is about to be made.
+    struct NewPlace {
+        BranchIndex branch;
+        int directory;  // borrowed
+        Name name;
+    };
+    // Calls make(directory) with the caller's ids; where `whiteouts` has the branch, the object
+    // takes the place of the whiteout in one step.
+    Result<void> make_as_caller(const Request& request, const NewPlace& place,
+                                const Stack& whiteouts, const Make& make) const;
+    Result<void> make_over_whiteout(const Request& request, const NewPlace& place,
+                                    const Make& make) const;
+    // The object `place.name` of `nursery`, which has taken the caller's ids already.
+    Result<void> replace_whiteout(int nursery, const NewPlace& place) const;
     CreatedFile hand_out(MadeFile made, const NodeRef& node, int flags);
     // What is kept open of `node` and the directories above it on `branch` is closed.
     void drop_route(const Node& node, BranchIndex branch);
@@ -218,8 +299,71 @@ private:
     // What open(2) on a branch is given of the flags of an open.
     static int open_file_flags(int flags);
 
+    // Under which name an application's attribute is kept: nobody can forge a mark.
+    Result<std::string> stored_xattr(const char* name) const;
+
+    // ---- hiding (whiteouts.cpp) ----
+    // The branch that takes whiteouts: the last one that new objects may be made on. EROFS.
+    Result<BranchIndex> whiteout_branch() const;
+    // Removes the writable copies (none is all right) and hides what is below. Needs the lock of
+    // `parent`, alone. EROFS: no branch takes a whiteout.
+    Result<void> remove_and_hide(const Request& request, const NodeRef& parent, Name name,
+                                 const Hits& copies);
+    Result<void> hide_in_plan(const Request& request, const NodeRef& parent, Name name,
+                              const Hits& copies, BranchIndex branch);
+    // Removes a directory in which there is nothing but whiteouts.
+    Result<void> discard_directory(const Hit& hit, Name name) const;
+    // The same for one that was renamed into the work directory. Best effort: the next mount
+    // sweeps what is left.
+    void empty_grave(BranchIndex branch, const std::string& temporary) const;
+
+    // ---- copying up (copy_up.cpp) ----
+    enum class CopyNeed : std::uint8_t {
+        Data,       // as it is
+        Truncated,  // empty: its data is about to go
+    };
+    // One object on its way up.
+    struct UpperCopy {
+        NodeRef node;
+        CopyNeed need;
+        UniqueFd source;   // O_PATH
+        Attributes shown;  // as the union showed it
+        Location place;    // where it was found
+    };
+    // It is on read-only branches only.
+    bool needs_copy_up(const Node& node) const;
+    // The branches to try, those with room for `bytes` first.
+    Result<BranchList> copy_up_targets(const Node& parent, std::uint64_t bytes) const;
+    // `node` is on a writable branch when this returns. Takes locks: the caller holds none. EROFS:
+    // no branch takes it. EINTR: the caller gave up. ESTALE: it was renamed meanwhile.
+    Result<void> copy_up(const Request& request, const NodeRef& node, CopyNeed need);
+    Result<void> copy_directory_up(const NodeRef& node);
+    Result<void> copy_up_to(const Request& request, const UpperCopy& copy, BranchIndex branch);
+    // Marks the copy, waits for the disk, and puts it in place.
+    Result<void> finish_copy(const UpperCopy& copy, const copyup::CopiedObject& copied,
+                             BranchIndex branch, int work, Name temporary);
+    Result<void> publish_copy(const UpperCopy& copy, const copyup::CopiedObject& copied,
+                              BranchIndex branch, int work, Name temporary, std::uint64_t inode);
+    Result<void> mark_origin(int source, BranchIndex lower, int copy, BranchIndex branch) const;
+    Result<void> mark_impure(const OpenDirectory& directory, BranchIndex branch) const;
+    // st_ino of what `object` was copied up from; kOwnInode: nothing, or nobody knows.
+    Result<std::uint64_t> origin_inode(int object) const;
+    // The attributes of the object at `hit` with that number, if it has one.
+    Result<Attributes> with_origin(const Hit& hit, Name name, Attributes attributes) const;
+
     // ---- reading directories (readdir.cpp) ----
     Result<std::shared_ptr<const MergedDirectory>> take_snapshot(const Node& node) const;
+    // The same with the lock of `node` held by the caller.
+    Result<std::shared_ptr<const MergedDirectory>> read_names(const Node& node) const;
+    struct OpenedSources {
+        boost::container::small_vector<MergedDirectory::Source, 4> sources;
+        boost::container::small_vector<DirectoryRef, 4> directories;  // keeps them open
+    };
+    Result<OpenedSources> open_sources(const Node& node) const;
+    static Result<std::shared_ptr<const MergedDirectory>> merge_names(const Node& node,
+                                                                      const OpenedSources& opened);
+    // Objects of the directory on a writable branch may have been copied up.
+    Result<bool> is_impure(const Node& directory, BranchIndex branch) const;
     struct ListedObject {
         std::uint64_t inode;
         unsigned char type;  // DT_*
@@ -238,8 +382,17 @@ private:
     Result<std::string> path_on_branch(const Node& directory) const;
     // Those of `hits` that the action policy chooses, in precedence. EROFS.
     Result<Hits> chosen_hits(const Hits& hits, config::Function function) const;
-    // What unlink (or rmdir) of the name is about. ENOENT, EISDIR, ENOTDIR, EROFS.
+    // What unlink (or rmdir) of the name is about. ENOENT, EISDIR, ENOTDIR.
     Result<Hits> removable(const Node& parent, Name name, bool directories) const;
+    struct Removal {
+        Hits chosen;         // on writable branches
+        bool whole = false;  // none is left on writable branches
+        bool hides = false;  // what read-only branches have has to be hidden
+    };
+    Result<Removal> plan_removal(const Node& parent, Name name, const Hits& hits,
+                                 config::Function function) const;
+    Result<void> remove(const Request& request, const NodeRef& parent, Name name,
+                        const Removal& removal);
     // False: a copy of the directory was made meanwhile, look again.
     Result<bool> remove_directory(const Request& request, const NodeRef& parent, Name name);
     Result<void> remove_hits(const Request& request, const Node& parent, Name name,
@@ -255,6 +408,18 @@ private:
     Result<bool> check_rename(const RenameSide& from, const RenameSide& to, unsigned flags) const;
     Result<Place> plan_place(RenameSide& side, BranchIndex branch, const std::string& path);
     Result<Plan> plan_rename(RenameSide& from, RenameSide& to, unsigned flags);
+    // The parts of a rename that keep layers apart (layered unions only).
+    Result<void> copy_up_name(const Request& request, const NodeRef& parent, Name name);
+    Result<void> plan_over_whiteout(Plan& plan, const Hit& moved, Place from, Place to) const;
+    struct RenamePlan {
+        Plan steps;
+        unsigned flags;  // of renameat2(2), where it is one step
+    };
+    Result<void> hide_old_name(RenamePlan& plan, RenameSide& from, const RenameSide& to);
+    Result<void> detach_below(const RenameSide& from, const RenameSide& to) const;
+    Result<format::Redirect> redirect_to(const RenameSide& side) const;
+    Result<LowerPlaces> lower_places(const RenameSide& side) const;
+    Result<bool> clear_whiteouts(const RenameSide& side) const;
     void publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
                         std::shared_ptr<UniqueFd> held);
     // Each with the locks of both parents; rename_locked with those of both nodes too, and false
@@ -263,11 +428,13 @@ private:
                                 unsigned flags);
     Result<bool> rename_locked(const Request& request, RenameSide& from, RenameSide& to,
                                unsigned flags);
-    Result<void> run_rename(const Request& request, const Plan& plan, RenameSide& from,
+    Result<void> run_rename(const Request& request, const RenamePlan& plan, RenameSide& from,
                             RenameSide& to, unsigned flags);
 
     const BranchSet branches_;
     const UnionOptions options_;
+    // There are read-only branches: marks are looked for.
+    const bool layered_;
     mutable NodeTable nodes_;
     mutable DirectoryCache cache_;
     mutable FileSystemTags tags_;
@@ -275,6 +442,7 @@ private:
     HandleTable<DirectoryHandle> directories_;
     Mutex rename_mutex_;
     mutable SharedMutex moves_;
+    CopyUps copy_ups_;
 };
 
 }  // namespace plyfs

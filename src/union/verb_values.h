@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -28,6 +29,8 @@ namespace plyfs {
 struct Request {
     sys::Caller caller;
     Journal& journal;
+    // The caller gave up waiting (was interrupted). May be empty.
+    std::function<bool()> interrupted{};
 };
 
 // A node handed to the kernel: counted as one lookup, to be given back by forget().
@@ -48,6 +51,13 @@ struct AttributeChange {
     bool drop_set_id = false;
 };
 
+// Where the data of a file is that was open on a read-only branch when it was copied up.
+struct FollowedFile {
+    Mutex mutex;
+    std::shared_ptr<const UniqueFd> descriptor GUARDED_BY(mutex);
+    RealId real GUARDED_BY(mutex);
+};
+
 // An open regular file. Owned by the table of handles and whoever uses it.
 struct FileHandle {
     UniqueFd descriptor;
@@ -55,6 +65,7 @@ struct FileHandle {
     RealId real;
     BranchIndex branch = 0;
     int flags = 0;  // as asked for by open(2)
+    std::shared_ptr<FollowedFile> followed = std::make_shared<FollowedFile>();
 };
 
 // An open directory: its names as they were when reading began (opendir, rewinddir).

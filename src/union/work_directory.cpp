@@ -225,6 +225,10 @@ Result<bool> WorkDirectory::has_records() {
     return has_intents(opened_->directory.get(), mount_);
 }
 
+std::string WorkDirectory::work_path() const {
+    return std::string(kWorkDirectoryName) + "/work/" + mount_;
+}
+
 std::string WorkDirectory::unique_name(std::string_view prefix) {
     static std::atomic<std::uint64_t> counter{0};
     return std::string(prefix) + '.' + std::to_string(++counter);

@@ -80,6 +80,8 @@ public:
     Result<bool> has_records();
 
     const MountId& mount() const noexcept { return mount_; }
+    // The path of work() from the branch's root.
+    std::string work_path() const;
 
     // A name that this mount has not used before: PREFIX.COUNTER. Unique on every branch of the
     // process, since work() belongs to this mount alone.

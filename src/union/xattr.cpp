@@ -3,8 +3,10 @@
 // Extended attributes, POSIX ACLs among them (system.posix_acl_*).
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cstring>
 
+#include "format/escape.h"
 #include "sys/metadata.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -29,7 +31,7 @@ Result<std::size_t> Union::getxattr(NodeId id, const char* name, std::span<std::
     const NodeRef node = TRY(this->node(id));
     const SharedLock lock(node->mutex);
     const UniqueFd object = TRY(open_shown(*node));
-    return sys::get_xattr(object.get(), name, value);
+    return sys::get_xattr(object.get(), TRY(stored_xattr(name)).c_str(), value);
 }
 
 Result<std::size_t> Union::listxattr(NodeId id, std::span<std::byte> names) {
@@ -37,7 +39,24 @@ Result<std::size_t> Union::listxattr(NodeId id, std::span<std::byte> names) {
     const NodeRef node = TRY(this->node(id));
     const SharedLock lock(node->mutex);
     const UniqueFd object = TRY(open_shown(*node));
-    return sys::list_xattrs(object.get(), names);
+    if (!layered_) return sys::list_xattrs(object.get(), names);
+    std::size_t size = 0;
+    for (const std::string& name :
+         format::shown_xattr_names(TRY(sys::xattr_names(object.get())), options_.marks)) {
+        const std::span<const std::byte> bytes =
+            std::as_bytes(std::span(name.c_str(), name.size() + 1));
+        if (!names.empty()) {
+            if (bytes.size() > names.size() - size) return fail(ERANGE);
+            std::ranges::copy(bytes, names.begin() + static_cast<std::ptrdiff_t>(size));
+        }
+        size += bytes.size();
+    }
+    return size;
+}
+
+Result<std::string> Union::stored_xattr(const char* name) const {
+    if (!layered_) return std::string(name);
+    return format::stored_xattr_name(name, options_.marks);
 }
 
 Result<void> Union::setxattr(const Request& request, NodeId id, const char* name,
@@ -45,13 +64,16 @@ Result<void> Union::setxattr(const Request& request, NodeId id, const char* name
     if (!options_.xattrs) return fail(ENOTSUP);
     TRY(request.journal.begin("setxattr"));
     const NodeRef node = TRY(this->node(id));
+    const std::string stored = TRY(stored_xattr(name));
+    TRY(copy_up(request, node, CopyNeed::Data));
     const SharedLock lock(node->mutex);
     // Setting an ACL takes SGID away from who is not in the file's group: the daemon never is.
     const sys::KeepSetId keep(keep_set_id && std::strcmp(name, "system.posix_acl_access") == 0);
     const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Setxattr));
     for (const UniqueFd& copy : copies) {
         // Whether the attribute must or must not exist is a question to the first one.
-        TRY(sys::set_xattr(copy.get(), name, value, &copy == &copies.front() ? flags : 0));
+        TRY(sys::set_xattr(copy.get(), stored.c_str(), value,
+                           &copy == &copies.front() ? flags : 0));
     }
     return {};
 }
@@ -60,18 +82,21 @@ Result<void> Union::removexattr(const Request& request, NodeId id, const char* n
     if (!options_.xattrs) return fail(ENOTSUP);
     TRY(request.journal.begin("removexattr"));
     const NodeRef node = TRY(this->node(id));
+    const std::string stored = TRY(stored_xattr(name));
+    TRY(copy_up(request, node, CopyNeed::Data));
     const SharedLock lock(node->mutex);
     const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Removexattr));
     for (const UniqueFd& copy : copies) {
-        const auto removed = sys::remove_xattr(copy.get(), name);
+        const auto removed = sys::remove_xattr(copy.get(), stored.c_str());
         if (!removed && (removed.error() != ENODATA || &copy == &copies.front())) return removed;
     }
     return {};
 }
 
-Result<void> Union::directory_ioctl(NodeId id, bool changes,
+Result<void> Union::directory_ioctl(const Request& request, NodeId id, bool changes,
                                     const std::function<Result<void>(int)>& command) {
     const NodeRef node = TRY(directory(id));
+    if (changes) TRY(copy_up(request, node, CopyNeed::Data));
     const SharedLock lock(node->mutex);
     std::vector<UniqueFd> copies;
     if (changes) {

@@ -19,4 +19,8 @@ void host_chmod(const std::string& path, mode_t mode);
 struct stat host_stat(const std::string& path);
 std::size_t open_descriptors();
 
+// Everything there is to know of the tree at `path`, as text: names, contents, owners, modes,
+// times, link counts, inode numbers, extended attributes. Changes no access time itself.
+std::string tree_state(const std::string& path);
+
 }  // namespace plyfs::test

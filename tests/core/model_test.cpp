@@ -10,6 +10,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
@@ -28,8 +29,8 @@ using config::Policy;
 
 class Model {
 public:
-    Model(std::uint64_t seed, config::PolicyOptions chosen)
-        : random_(seed), u_({kRw, kRw, kRw}, std::move(chosen), 1 + seed % 7) {}
+    Model(std::uint64_t seed, const std::vector<BranchSpec>& branches, config::PolicyOptions chosen)
+        : random_(seed), u_(branches, std::move(chosen), 1 + seed % 7) {}
 
     ~Model() {
         for (const Pair& pair : open_) u_.verbs().release(pair.file.handle);
@@ -50,6 +51,35 @@ public:
         host_write(plain_.path() + "/c", "branch 0");
     }
 
+    // A tree of which the last `lower` branches have a part each: the upper ones shadow the others.
+    void populate_layers(std::size_t lower) {
+        const std::size_t last = u_.verbs().branches().size() - 1;
+        const auto fill = [&](const std::string& root, std::size_t layer) {
+            const std::string text = "layer " + std::to_string(layer);
+            for (const std::string directory : {"/a", "/a/b", "/a/b/c", "/b"}) {
+                std::filesystem::create_directory(root + directory);
+            }
+            if (layer == 0) std::filesystem::create_directory(root + "/b/b");
+            host_write(root + "/a/b/a", text);
+            host_write(root + "/c", text);
+            if (layer == 0) std::filesystem::create_symlink("x", root + "/b/c");
+            if (layer % 2 == 1) host_write(root + "/a/c", text);
+        };
+        for (std::size_t layer = 0; layer < lower; ++layer) {
+            fill(u_.host(last - layer), layer);
+            fill(plain_.path(), layer);
+            frozen_.push_back(u_.host(last - layer));
+            states_.push_back(tree_state(frozen_.back()));
+        }
+    }
+
+    void check_frozen() {
+        for (std::size_t i = 0; i < frozen_.size(); ++i) {
+            INFO(log_);
+            REQUIRE(tree_state(frozen_[i]) == states_[i]);
+        }
+    }
+
     void run(int steps) {
         for (int step = 0; step < steps; ++step) {
             const auto [expected, found] = one_step();
@@ -61,6 +91,7 @@ public:
             if (step % 200 == 199 && open_.empty()) u_.remount();
         }
         compare();
+        check_frozen();
         CHECK(u_.warnings.empty());
     }
 
@@ -221,6 +252,8 @@ private:
     PlainDirectory plain_;
     DrivenUnion u_;
     std::vector<Pair> open_;
+    std::vector<std::string> frozen_;  // roots of read-only branches
+    std::vector<std::string> states_;  // as they were
     std::string log_;
 };
 
@@ -235,7 +268,7 @@ void run_model(std::uint64_t seed) {
     INFO("seed " << seed);
     config::PolicyOptions chosen = policies(kCreate[seed % 5]);
     if (seed % 3 == 0) chosen.functions[config::Function::Mkdir] = Policy::All;
-    Model model(seed, std::move(chosen));
+    Model model(seed, {kRw, kRw, kRw}, std::move(chosen));
     if (seed % 2 == 0) model.populate();
     model.run(steps());
 }
@@ -244,6 +277,18 @@ void run_model(std::uint64_t seed) {
 
 TEST_CASE("random verbs do to a union what they do to a directory", "[model]") {
     run_model(GENERATE(Catch::Generators::range(1U, 41U)));
+}
+
+TEST_CASE("random verbs do to layers what they do to a directory", "[model][layers]") {
+    const std::uint64_t seed = GENERATE(Catch::Generators::range(1U, 41U));
+    static const std::vector<std::vector<BranchSpec>> kLayers = {
+        {kRw, kRo}, {kRw, kRo, kRo}, {kRw, kRw, kRo}, {kRw, kRw, kNc, kRo, kRo}};
+    const std::vector<BranchSpec>& branches = kLayers[seed % kLayers.size()];
+    INFO("seed " << seed << ", " << branches.size() << " branches");
+    Model model(seed, branches, policies(seed % 3 == 0 ? Policy::Rand : Policy::Ff));
+    model.populate_layers(static_cast<std::size_t>(
+        std::ranges::count(branches, BranchMode::ReadOnly, &BranchSpec::mode)));
+    model.run(steps());
 }
 
 TEST_CASE("random verbs of a seed from outside", "[model]") {
