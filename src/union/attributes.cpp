@@ -69,10 +69,12 @@ Result<Attributes> Union::directory_attributes(const Node& node) const {
     return attributes;
 }
 
-Attributes Union::as_shown(const Node& node, Attributes attributes) const {
+Result<Attributes> Union::as_shown(const Node& node, Attributes attributes) const {
     if (!layered_) return attributes;
     const std::uint64_t inode = nodes_.shown_inode(node);
     if (inode != 0 && inode != kOwnInode) attributes.inode = inode;
+    const std::string entry = nodes_.index_entry(node);
+    if (!entry.empty()) TRY(count_indexed(entry, nodes_.stack(node).front(), attributes));
     return attributes;
 }
 
@@ -98,6 +100,11 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
         attributes->inode =
             TRY(inode_of(*attributes, *name, (*directory)->get(), location.stack.front()));
         return as_shown(node, *attributes);
+    }
+    if (const UniqueFd indexed = TRY(open_indexed(node, location, O_PATH))) {
+        Attributes attributes = TRY(sys::stat_descriptor(indexed.get()));
+        attributes.inode = TRY(inode_of(attributes, indexed.get()));
+        return as_shown(node, attributes);
     }
     return fail(failure);
 }

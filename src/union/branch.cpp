@@ -35,6 +35,7 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     branch->device_ = TRY(sys::stat_descriptor(branch->root())).real.device;
     if (branch->writable()) {
         branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
+        branch->index_ = std::make_unique<LinkIndex>(branch->work());
         branch->layer_ = std::make_unique<LayerWriter>(branch->work(), format::MarkWish{});
     }
     const auto identity = sys::file_system_identity(branch->root());

@@ -17,6 +17,7 @@
 #include "sys/unique_fd.h"
 #include "union/branch_space.h"
 #include "union/layer_writer.h"
+#include "union/link_index.h"
 #include "union/work_directory.h"
 
 namespace plyfs {
@@ -61,6 +62,8 @@ public:
     WorkDirectory& work() const noexcept { return *work_; }
     // How marks get on it; for writable branches only.
     LayerWriter& layer() const noexcept { return *layer_; }
+    // The copies on it of lower files with several names; for writable branches only.
+    LinkIndex& index() const noexcept { return *index_; }
     // Of its file system, as records of file handles have it; null: it has none.
     const format::Uuid& uuid() const noexcept { return uuid_; }
 
@@ -78,6 +81,7 @@ private:
     std::unique_ptr<BranchSpace> space_;
     std::unique_ptr<WorkDirectory> work_;
     std::unique_ptr<LayerWriter> layer_;
+    std::unique_ptr<LinkIndex> index_;
     format::Uuid uuid_{};
 };
 

@@ -42,13 +42,15 @@ Result<void> Union::copy_up(const Request& request, const NodeRef& node, CopyNee
     if (node->is_directory()) return copy_directory_up(node);
     const CopyUps::Turn turn = TRY(copy_ups_.enter(node->id, request.interrupted));
     if (!needs_copy_up(*node)) return {};
-    UpperCopy copy{node, need, {}, {}, {}};
+    UpperCopy copy{node, need, {}, {}, {}, {}};
     {
         const SharedLock lock(node->mutex);
         copy.source = TRY(open_object(*node, O_PATH));
         copy.shown = TRY(object_attributes(*node));
     }
     copy.place = nodes_.location(*node);
+    copy.index_entry =
+        TRY(index_entry(copy.source.get(), copy.place.stack.front(), copy.shown)).value_or("");
     const NodeRef parent =
         copy.place.names.empty() ? nodes_.root() : copy.place.names.front().parent;
     const std::uint64_t bytes = need == CopyNeed::Data ? copy.shown.blocks * 512 : 0;
@@ -97,13 +99,16 @@ Result<void> Union::copy_up_to(const Request& request, const UpperCopy& copy, Br
 Result<void> Union::finish_copy(const UpperCopy& copy, const copyup::CopiedObject& copied,
                                 BranchIndex branch, int work, Name temporary) {
     const int descriptor = copied.descriptor.get();
-    // The copy of one of several names is a file of its own: it keeps no number in common with
-    // them (overlayfs: ovl_copy_up_one without index).
-    const bool keeps_inode = copied.source.links == 1;
+    // Without the index the copy of one of several names is a file of its own: it keeps no number
+    // in common with them (overlayfs: ovl_copy_up_one).
+    const bool keeps_inode = copied.source.links == 1 || !copy.index_entry.empty();
     if (keeps_inode)
         TRY(mark_origin(copy.source.get(), copy.place.stack.front(), descriptor, branch));
     if (copied.source.is_regular() && options_.durable_copies) {
         TRY(sys::synchronize(descriptor, false));
+    }
+    if (!copy.index_entry.empty() && !copy.place.names.empty()) {
+        return publish_indexed(copy, copied, branch, work, temporary);
     }
     const std::uint64_t inode = keeps_inode ? copy.shown.inode : kOwnInode;
     if (!copy.place.names.empty())
@@ -168,19 +173,22 @@ Result<void> Union::mark_impure(const OpenDirectory& directory, BranchIndex bran
     return {};
 }
 
-Result<std::uint64_t> Union::origin_inode(int object) const {
-    const auto mark = TRY(format::read_handle_mark(object, format::Mark::Origin, options_.marks));
-    if (!mark.record) return kOwnInode;
+Result<Union::Origin> Union::origin_of(int object) const {
+    Origin origin;
+    origin.record =
+        TRY(format::read_handle_mark(object, format::Mark::Origin, options_.marks)).record;
+    if (!origin.record) return origin;
     for (std::size_t index = 0; index < branches_.size(); ++index) {
         const Branch& branch = *branches_[index];
         if (branch.writable()) continue;
-        const auto origin = format::open_handle_record(
-            branch.root(), branch.uuid(), format::UuidRule::Same, *mark.record, O_PATH);
-        if (!origin) continue;
-        const Attributes attributes = TRY(sys::stat_descriptor(origin->get()));
-        return inode_of(attributes, branch.root());
+        const auto lower = format::open_handle_record(
+            branch.root(), branch.uuid(), format::UuidRule::Same, *origin.record, O_PATH);
+        if (!lower) continue;
+        const Attributes attributes = TRY(sys::stat_descriptor(lower->get()));
+        origin.inode = TRY(inode_of(attributes, branch.root()));
+        break;
     }
-    return kOwnInode;
+    return origin;
 }
 
 Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attributes) const {
@@ -189,10 +197,14 @@ Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attr
     std::uint64_t inode = node ? nodes_.shown_inode(*node) : 0;
     if (inode == 0) {
         const UniqueFd object = TRY(sys::open_at(hit.parent->get(), name, O_PATH));
-        inode = TRY(origin_inode(object.get()));
+        const Origin origin = TRY(origin_of(object.get()));
+        inode = origin.inode;
         if (node) nodes_.set_shown_inode(node, inode);
+        if (node && origin.record) TRY(recognize_indexed(node, hit, *origin.record));
     }
     if (inode != kOwnInode) attributes.inode = inode;
+    const std::string entry = node ? nodes_.index_entry(*node) : std::string();
+    if (!entry.empty()) TRY(count_indexed(entry, hit.branch, attributes));
     return attributes;
 }
 

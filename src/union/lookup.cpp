@@ -60,6 +60,7 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
         if (hits.size() == 1 && !hits.front().attributes.is_directory()) break;
     }
     if (failure && (hits.empty() || scope == Scope::All)) return fail(*failure);
+    TRY(see_index(hits, name));
     show_first(hits, policy);
     return hits;
 }
@@ -82,6 +83,13 @@ void Union::show_first(Hits& hits, config::Policy policy) const {
 
 NodeRef Union::intern(const NodeRef& parent, Name name, const Hits& hits) {
     const Hit& shown = hits.front();
+    if (hits.indexed) {
+        const IndexedCopy& copy = *hits.indexed;
+        const NodeRef node =
+            nodes_.object_at(parent, name, copy.attributes.real, copy.attributes.mode, copy.branch);
+        nodes_.set_index_entry(node, copy.entry);
+        return node;
+    }
     if (!shown.attributes.is_directory()) {
         return nodes_.object_at(parent, name, shown.attributes.real, shown.attributes.mode,
                                 shown.branch);
@@ -160,6 +168,16 @@ Attributes Union::merge(std::span<const Attributes> attributes, std::size_t writ
 }
 
 Result<Attributes> Union::shown_attributes(const Hits& hits, Name name) const {
+    if (hits.indexed) {
+        const Hit& lower = hits.front();
+        Attributes attributes = hits.indexed->attributes;
+        attributes.inode = TRY(inode_of(lower.attributes, name, lower.parent->get(), lower.branch));
+        if (const NodeRef node = nodes_.find_object(attributes.real)) {
+            nodes_.set_shown_inode(node, attributes.inode);
+        }
+        TRY(count_indexed(hits.indexed->entry, hits.indexed->branch, attributes));
+        return attributes;
+    }
     boost::container::small_vector<Attributes, 4> found;
     std::size_t writable = 0;
     for (const Hit& hit : hits) {

@@ -79,6 +79,7 @@ private:
         names_;  // a directory has one, or none once removed
     Stack stack_;
     std::unique_ptr<LowerPlaces> lower_places_;  // of directories; null: none
+    std::unique_ptr<std::string> index_entry_;   // of files in an index; null: none is known
     std::uint64_t shown_inode_ = 0;   // of what was copied up: st_ino as before; 0: not looked at
     RealId real_;                     // of non-directories
     std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered

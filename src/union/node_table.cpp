@@ -240,6 +240,17 @@ void NodeTable::set_shown_inode(const NodeRef& node, std::uint64_t inode) {
     node->shown_inode_ = inode;
 }
 
+std::string NodeTable::index_entry(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.index_entry_ ? *node.index_entry_ : std::string();
+}
+
+void NodeTable::set_index_entry(const NodeRef& node, const std::string& entry) {
+    auto kept = entry.empty() ? nullptr : std::make_unique<std::string>(entry);
+    const Lock lock(mutex_);
+    node->index_entry_.swap(kept);
+}
+
 void NodeTable::rebind(const NodeRef& node, const RealId& real, BranchIndex branch,
                        std::shared_ptr<UniqueFd> held) {
     std::shared_ptr<UniqueFd> before;  // closed after the lock

@@ -100,6 +100,10 @@ public:
     // st_ino of a copied-up object, or kOwnInode; 0: nobody has looked.
     std::uint64_t shown_inode(const Node& node) const;
     void set_shown_inode(const NodeRef& node, std::uint64_t inode);
+    // What the index calls the copy of a lower file with several names; empty: not in one, as far
+    // as is known.
+    std::string index_entry(const Node& node) const;
+    void set_index_entry(const NodeRef& node, const std::string& entry);
     // What read-only branches have of the directory is where it was, at `places`.
     void set_lower_places(const NodeRef& node, const LowerPlaces& places);
     // `node` is the inode `real` on `branch` from now on.

@@ -103,6 +103,7 @@ Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
         const Attributes attributes = TRY(sys::stat_descriptor(opened->get()));
         if (attributes.real == location.real) return opened;
     }
+    if (UniqueFd indexed = TRY(open_indexed(node, location, flags))) return indexed;
     return fail(failure);
 }
 

@@ -126,6 +126,7 @@ std::shared_ptr<UniqueFd> Union::hold_last_name(const NodeRef& node, const Hit& 
 Result<void> Union::unlink(const Request& request, NodeId parent_id, Name name) {
     TRY(request.journal.begin("unlink"));
     const NodeRef parent = TRY(directory(parent_id));
+    TRY(keep_count(request, parent, name));
     const Lock lock(parent->mutex);
     const Hits hits = TRY(removable(*parent, name, false));
     const Removal removal = TRY(plan_removal(*parent, name, hits, config::Function::Unlink));
@@ -138,6 +139,7 @@ Result<void> Union::unlink(const Request& request, NodeId parent_id, Name name) 
                 return hit.branch == hits.front().branch;
             });
         if (node && shown_went) nodes_.remove_place(node, *parent, name, std::move(held));
+        drop_unnamed(node);
         return {};
     };
     if (!node) return unlink();

@@ -60,8 +60,9 @@ Result<void> Union::find_side(RenameSide& side) {
         if (!is_lower(hit.branch)) side.copies.push_back(hit);
     }
     if (side.hits.empty()) return {};
-    side.node = side.is_directory() ? intern(side.parent, side.name, side.hits)
-                                    : nodes_.find_object(side.hits.front().attributes.real);
+    const bool known = side.is_directory() || side.hits.indexed;
+    side.node = known ? intern(side.parent, side.name, side.hits)
+                      : nodes_.find_object(side.hits.front().attributes.real);
     return {};
 }
 
@@ -72,6 +73,7 @@ Result<bool> Union::check_rename(const RenameSide& from, const RenameSide& to,
     if (exchange && to.hits.empty()) return fail(ENOENT);
     if ((flags & RENAME_NOREPLACE) != 0 && !to.hits.empty()) return fail(EEXIST);
     // rename(2): two names of one file, nothing is done.
+    if (from.node && from.node == to.node) return false;
     if (!to.hits.empty() && from.hits.front().attributes.real == to.hits.front().attributes.real) {
         return false;
     }
@@ -184,7 +186,8 @@ Result<void> Union::copy_up_name(const Request& request, const NodeRef& parent, 
         if (hits.empty()) return {};
         node = intern(parent, name, hits);
     }
-    return copy_up(request, node, CopyNeed::Data);
+    TRY(copy_up(request, node, CopyNeed::Data));
+    return node->is_directory() ? Result<void>{} : give_name(parent, name, node);
 }
 
 // What is seen below the old name would come up: a whiteout has to take its place.
@@ -309,6 +312,7 @@ void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigne
     } else if (to.node) {
         if (to.node->is_directory()) forget_directory(to.node, to.hits);
         nodes_.remove_place(to.node, *to.parent, to.name, std::move(held));
+        drop_unnamed(to.node);
     }
     if (from.node) {
         nodes_.move_place(from.node, from.parent, from.name, to.parent, to.name);
@@ -399,7 +403,8 @@ Result<void> Union::rename(const Request& request, NodeId parent, Name name, Nod
     RenameSide from{TRY(directory(parent)), name, {}, {}, {}, {}};
     RenameSide to{TRY(directory(new_parent)), new_name, {}, {}, {}, {}};
     TRY(copy_up_name(request, from.parent, name));
-    if (exchange) TRY(copy_up_name(request, to.parent, new_name));
+    TRY(exchange ? copy_up_name(request, to.parent, new_name)
+                 : keep_count(request, to.parent, new_name));
     if (parent == new_parent) {
         const Lock lock(from.parent->mutex);
         return rename_between(request, from, to, flags);

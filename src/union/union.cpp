@@ -25,7 +25,9 @@ Union::~Union() {
 
 void Union::release_work() {
     for (const auto& branch : branches_) {
-        if (branch->writable()) branch->layer().release();
+        if (!branch->writable()) continue;
+        branch->layer().release();
+        branch->index().release();
     }
 }
 

@@ -27,6 +27,8 @@
 
 #include "config/options.h"
 #include "copyup/copy_object.h"
+#include "format/handle_record.h"
+#include "format/link_count.h"
 #include "format/redirect.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
@@ -51,6 +53,8 @@ struct UnionOptions {
     bool durable_copies = true;
     // Directories that read-only branches have a part of can be renamed; else EXDEV.
     bool redirect = true;
+    // A lower file with several names is copied up once for all of them.
+    bool index = true;
     // Told, a line at a time, what an administrator should know. May be empty.
     std::function<void(std::string_view)> warn;
 };
@@ -141,12 +145,21 @@ private:
         DirectoryRef self{};       // of a directory, where it was opened to read its marks
         std::string lower_path{};  // where a redirect led, from the branch's root; else empty
     };
+    // The copy of a lower file, as the index of a branch has it.
+    struct IndexedCopy {
+        BranchIndex branch;
+        Attributes attributes;
+        std::string entry;
+    };
     // All of a name. Copies of directories are made on further branches meanwhile without the lock
     // of their parent, so what they were found as is dated.
     struct Hits : boost::container::small_vector<Hit, 4> {
         std::uint64_t dated = 0;  // NodeTable::copies_made() before looking
         Stack unseen;             // branches that failed: the name may be there
         Stack whiteouts;          // writable branches that hide the name on read-only ones
+        // The file was copied up under another name: this is what the union shows. None of the hits
+        // is on a writable branch then.
+        std::optional<IndexedCopy> indexed;
     };
     // How the search for a name goes down the branches.
     struct Descent {
@@ -196,7 +209,7 @@ private:
     // `writable`: so many of them, the first ones, are on writable branches.
     static Attributes merge(std::span<const Attributes> attributes, std::size_t writable);
     // With the number that a copied-up object had before.
-    Attributes as_shown(const Node& node, Attributes attributes) const;
+    Result<Attributes> as_shown(const Node& node, Attributes attributes) const;
     Result<Attributes> directory_attributes(const Node& node) const;
     Result<Attributes> object_attributes(const Node& node) const;
     Result<std::uint64_t> inode_of(const Attributes& attributes, int descriptor) const;
@@ -224,6 +237,8 @@ private:
     // node is: O_PATH or opened. Needs the lock of `node`, at least shared. ESTALE: it is gone.
     Result<UniqueFd> open_object(const Node& node, int flags) const;
     Result<UniqueFd> open_shown(const Node& node) const;
+    // The same through the index, where `node` is in it; none: it is not.
+    Result<UniqueFd> open_indexed(const Node& node, const Location& location, int flags) const;
     // One descriptor for each branch that has a copy of `node`, chosen by the action policy, the
     // one that the union shows first if it is among them. Needs the lock of `node`. EROFS, ESTALE.
     Result<std::vector<UniqueFd>> open_copies(const Node& node, config::Function function) const;
@@ -326,9 +341,10 @@ private:
     struct UpperCopy {
         NodeRef node;
         CopyNeed need;
-        UniqueFd source;   // O_PATH
-        Attributes shown;  // as the union showed it
-        Location place;    // where it was found
+        UniqueFd source;          // O_PATH
+        Attributes shown;         // as the union showed it
+        Location place;           // where it was found
+        std::string index_entry;  // of a file with several names; else empty
     };
     // It is on read-only branches only.
     bool needs_copy_up(const Node& node) const;
@@ -346,10 +362,44 @@ private:
                               BranchIndex branch, int work, Name temporary, std::uint64_t inode);
     Result<void> mark_origin(int source, BranchIndex lower, int copy, BranchIndex branch) const;
     Result<void> mark_impure(const OpenDirectory& directory, BranchIndex branch) const;
-    // st_ino of what `object` was copied up from; kOwnInode: nothing, or nobody knows.
-    Result<std::uint64_t> origin_inode(int object) const;
+    // What an object was copied up from.
+    struct Origin {
+        std::uint64_t inode = kOwnInode;  // its st_ino; kOwnInode: nothing, or nobody knows
+        std::optional<format::HandleRecord> record;
+    };
+    Result<Origin> origin_of(int object) const;
     // The attributes of the object at `hit` with that number, if it has one.
     Result<Attributes> with_origin(const Hit& hit, Name name, Attributes attributes) const;
+
+    // ---- lower files with several names (hard_links.cpp) ----
+    // What the index calls the object `lower` of a read-only branch; none: it is not indexed.
+    Result<std::optional<std::string>> index_entry(int lower, BranchIndex branch,
+                                                   const Attributes& attributes) const;
+    // Sets `hits.indexed`.
+    Result<void> see_index(Hits& hits, Name name) const;
+    // `node`, found as `hit`, was copied up from `origin`: under its entry, if it has one.
+    Result<void> recognize_indexed(const NodeRef& node, const Hit& hit,
+                                   const format::HandleRecord& origin) const;
+    // A crash may have left the number relative to the lower file: it is made relative to the copy.
+    Result<void> settle_count(const std::string& entry, BranchIndex branch) const;
+    Result<void> write_count(int copy, BranchIndex branch, const format::LinkCount& count) const;
+    Result<std::uint32_t> lower_links(const std::string& entry) const;
+    // st_nlink of the union, of what is open as `copy` and has `links` names on its branch.
+    Result<std::uint32_t> shown_links(const std::string& entry, int copy,
+                                      std::uint32_t links) const;
+    // Corrects `attributes.links` of the copy.
+    Result<void> count_indexed(const std::string& entry, BranchIndex branch,
+                               Attributes& attributes) const;
+    Result<void> publish_indexed(const UpperCopy& copy, const copyup::CopiedObject& copied,
+                                 BranchIndex branch, int work, Name temporary);
+    // The indexed `node` has the name on its branch when this returns. Takes locks.
+    Result<void> give_name(const NodeRef& parent, Name name, const NodeRef& node);
+    Result<void> link_indexed(const Hits& hits, const OpenDirectory& directory, Name name) const;
+    // Before the name of a lower file is removed: it is copied up if it has others, so that their
+    // number can be kept. Takes locks: the caller holds none.
+    Result<void> keep_count(const Request& request, const NodeRef& parent, Name name);
+    // After a name was removed: takes what is left in the index away if it was the last.
+    void drop_unnamed(const NodeRef& node) const;
 
     // ---- reading directories (readdir.cpp) ----
     Result<std::shared_ptr<const MergedDirectory>> take_snapshot(const Node& node) const;

@@ -135,7 +135,7 @@ Result<void> remove_part(int directory, const MountId& mount) {
 
 // The whole directory, where nobody is on it. With the work directory locked. False: somebody is.
 Result<bool> remove_whole(int root, int directory) {
-    for (const char* const name : {"mounts", "work", "intents"}) {
+    for (const char* const name : {"mounts", "work", "intents", "index"}) {
         const auto removed = gone(sys::remove_directory(directory, known(name)));
         if (!removed && removed.error() == ENOTEMPTY) return false;
         TRY(removed);
@@ -277,6 +277,18 @@ Result<UniqueFd> WorkDirectory::work_of(const MountId& mount) const {
 Result<UniqueFd> WorkDirectory::existing_intents() const {
     const UniqueFd directory = TRY(open_existing(root_));
     return sys::open_directory_at(directory.get(), known("intents"));
+}
+
+Result<UniqueFd> WorkDirectory::make_index() {
+    const int directory = TRY(opened())->directory.get();
+    UniqueFd index = TRY(make_or_open_directory(directory, known("index")));
+    TRY(sys::synchronize_directory(directory));
+    return index;
+}
+
+Result<UniqueFd> WorkDirectory::existing_index() const {
+    const UniqueFd directory = TRY(open_existing(root_));
+    return sys::open_directory_at(directory.get(), known("index"));
 }
 
 Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,

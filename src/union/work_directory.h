@@ -12,6 +12,8 @@
 //                       is absent, a dead mount's part and the id stay here
 //     work/MOUNT/       its temporary objects and graves
 //     intents/MOUNT.N   its intent records, N rising in the order in which the verbs began
+//     index/            the copies of lower files with several names (link_index.h), of all mounts:
+//                       it stays as long as there is one
 //
 // Several mounts may use one branch at the same time. A mount is dead when its file in mounts/
 // can be locked; whoever does so has claimed what it left: nobody else replays its records or
@@ -94,6 +96,11 @@ public:
     Result<UniqueFd> work_of(const MountId& mount) const;
     // The intents directory, where there is one: makes nothing. ENOENT otherwise.
     Result<UniqueFd> existing_intents() const;
+
+    // The index, made where it lacks. Errnos: as work().
+    Result<UniqueFd> make_index();
+    // The same where there is one: makes nothing. ENOENT otherwise.
+    Result<UniqueFd> existing_index() const;
 
     // Removes what a claimed mount left, except the names in its work directory that `keep` wants.
     // `settled`: no record elsewhere may name this branch any more; where nothing is left the

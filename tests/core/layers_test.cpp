@@ -320,4 +320,93 @@ TEST_CASE("without a branch that takes whiteouts lower objects stay", "[layers]"
     CHECK(*u.read("top") == "top");
 }
 
+namespace {
+
+// A lower file with three names, over which there is `writable`.
+struct LinkedLayers {
+    explicit LinkedLayers(const std::vector<BranchSpec>& branches = {kRw, kRo}) : u(branches) {
+        lower = u.host(branches.size() - 1);
+        std::filesystem::create_directories(lower + "/dir");
+        host_write(lower + "/a", "lower");
+        REQUIRE(::link((lower + "/a").c_str(), (lower + "/b").c_str()) == 0);
+        REQUIRE(::link((lower + "/a").c_str(), (lower + "/dir/c").c_str()) == 0);
+        before = tree_state(lower);
+    }
+    ~LinkedLayers() { CHECK(tree_state(lower) == before); }
+
+    // All names of `names` are one file with so many names and this content.
+    void check_one_file(const std::vector<std::string>& names, const std::string& content,
+                        std::uint32_t links) {
+        const Attributes first = *u.stat(names.front());
+        for (const std::string& name : names) {
+            INFO(name);
+            const Attributes attributes = *u.stat(name);
+            CHECK(attributes.inode == first.inode);
+            CHECK(attributes.links == links);
+            CHECK(*u.read(name) == content);
+        }
+    }
+
+    DrivenUnion u;
+    std::string lower;
+    std::string before;
+};
+
+}  // namespace
+
+TEST_CASE("a lower file with several names is copied up once", "[layers][links]") {
+    LinkedLayers layers(
+        GENERATE(std::vector<BranchSpec>{kRw, kRo}, std::vector<BranchSpec>{kRw, kRw, kRo}));
+    DrivenUnion& u = layers.u;
+    const auto inode = u.stat("a")->inode;
+    const bool looked_up = GENERATE(false, true);
+    if (looked_up) layers.check_one_file({"a", "b", "dir/c"}, "lower", 3);
+    REQUIRE(u.write("b", "new") == 0);
+    layers.check_one_file({"b", "a", "dir/c"}, "new", 3);
+    CHECK(u.stat("dir/c")->inode == inode);
+    u.remount();
+    layers.check_one_file({"dir/c", "a", "b"}, "new", 3);
+    CHECK(u.stat("a")->inode == inode);
+    REQUIRE(u.write("dir/c", "newer") == 0);
+    REQUIRE(u.chmod("a", 0600) == 0);
+    u.remount();
+    layers.check_one_file({"a", "b", "dir/c"}, "newer", 3);
+    CHECK((u.stat("b")->mode & 07777) == 0600);
+}
+
+TEST_CASE("names of a lower file come and go", "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    REQUIRE(u.unlink("b") == 0);
+    layers.check_one_file({"a", "dir/c"}, "lower", 2);
+    u.remount();
+    layers.check_one_file({"a", "dir/c"}, "lower", 2);
+    REQUIRE(u.link("dir/c", "d") == 0);
+    layers.check_one_file({"a", "dir/c", "d"}, "lower", 3);
+    REQUIRE(u.rename("a", "dir/e") == 0);
+    layers.check_one_file({"dir/e", "dir/c", "d"}, "lower", 3);
+    CHECK(code(u.look("a")) == ENOENT);
+    CHECK(u.rename("d", "dir/c") == 0);  // two names of one file: nothing is done
+    layers.check_one_file({"dir/e", "dir/c", "d"}, "lower", 3);
+    u.remount();
+    REQUIRE(u.write("new", "new") == 0);
+    REQUIRE(u.rename("new", "dir/c") == 0);
+    layers.check_one_file({"dir/e", "d"}, "lower", 2);
+    REQUIRE(u.unlink("dir/e") == 0);
+    layers.check_one_file({"d"}, "lower", 1);
+    REQUIRE(u.unlink("d") == 0);
+    CHECK(u.names("") == std::vector<std::string>{"dir"});
+    CHECK(std::filesystem::is_empty(u.host(0, ".plyfs/index")));
+}
+
+TEST_CASE("a file with several lower names lives on without one", "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    const auto file = u.open("a", O_RDWR);
+    REQUIRE(file.has_value());
+    for (const std::string name : {"a", "b", "dir/c"}) REQUIRE(u.unlink(name) == 0);
+    CHECK(u.verbs().getattr(file->file->node->id)->links == 0);
+    u.verbs().release(file->handle);
+}
+
 }  // namespace plyfs::test
