@@ -38,6 +38,25 @@ std::span<const Named<Function>> function_names() {
     return kNames;
 }
 
+std::span<const Named<WhiteoutForm>> whiteout_form_names() {
+    static constexpr Named<WhiteoutForm> kNames[] = {
+        {"auto", WhiteoutForm::Auto},
+        {"device", WhiteoutForm::Device},
+        {"xattr", WhiteoutForm::Xattr},
+        {"dot", WhiteoutForm::Dot},
+    };
+    return kNames;
+}
+
+std::span<const Named<MarkNames>> mark_names_names() {
+    static constexpr Named<MarkNames> kNames[] = {
+        {"auto", MarkNames::Auto},
+        {"trusted", MarkNames::Trusted},
+        {"user", MarkNames::User},
+    };
+    return kNames;
+}
+
 std::span<const Named<LockScope>> lock_scope_names() {
     static constexpr Named<LockScope> kNames[] = {
         {"local", LockScope::Local},

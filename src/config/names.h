@@ -22,6 +22,8 @@ enum class Category : std::uint8_t { Create, Search, Action };
 std::span<const Named<BranchMode>> branch_mode_names();
 std::span<const Named<Policy>> policy_names();
 std::span<const Named<Function>> function_names();
+std::span<const Named<WhiteoutForm>> whiteout_form_names();
+std::span<const Named<MarkNames>> mark_names_names();
 std::span<const Named<LockScope>> lock_scope_names();
 std::span<const Named<LogLevel>> log_level_names();
 

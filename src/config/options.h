@@ -55,6 +55,22 @@ struct PolicyOptions {
     bool operator==(const PolicyOptions&) const = default;
 };
 
+// The form in which marks are written on writable branches; those of Auto are found out by trying.
+enum class WhiteoutForm : std::uint8_t { Auto, Device, Xattr, Dot };
+enum class MarkNames : std::uint8_t { Auto, Trusted, User };
+
+// What is on read-only branches gets a copy on a writable one before it is changed.
+struct CopyUpOptions {
+    std::optional<Policy> policy;  // where copies go; the policy of create where absent
+    bool fsync = true;             // copies are on disk before they are seen
+    bool redirect = true;          // directories of read-only branches can be renamed
+    bool metacopy = false;         // a change of attributes alone copies no data
+    bool index = true;             // hard links of read-only branches stay linked
+    WhiteoutForm whiteouts = WhiteoutForm::Auto;
+    MarkNames xattrs = MarkNames::Auto;
+    bool operator==(const CopyUpOptions&) const = default;
+};
+
 // How long the kernel may answer from its own memory without asking. Zero: always ask.
 struct CacheOptions {
     std::chrono::nanoseconds entry = std::chrono::seconds(1);
@@ -103,6 +119,7 @@ struct Options {
     std::string mountpoint;               // absolute, real
     std::uint64_t min_free_space = std::uint64_t{4} << 30;  // bytes
     PolicyOptions policies;
+    CopyUpOptions copy_up;
     CacheOptions cache;
     PassthroughOptions passthrough;
     LockScope locks = LockScope::Local;

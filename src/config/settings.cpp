@@ -40,6 +40,23 @@ constexpr Setting policy(std::string_view yaml, std::string_view option, Access)
             }};
 }
 
+// One that is in force only where it was given.
+template <typename Access>
+constexpr Setting optional_policy(std::string_view yaml, std::string_view option, Access) {
+    return {yaml, option, SettingKind::Choice,
+            [](Draft& draft, std::string_view value, const Location&) -> Parsed<void> {
+                const auto parsed = parse_policy(value);
+                if (!parsed) return std::unexpected(parsed.error());
+                Access{}(draft.options) = *parsed;
+                return {};
+            },
+            [](const Options& options) -> std::optional<std::string> {
+                const std::optional<Policy>& policy = Access{}(options);
+                if (!policy) return std::nullopt;
+                return std::string(name_of(policy_names(), *policy));
+            }};
+}
+
 template <Function function>
 constexpr Setting policy_of(std::string_view yaml, std::string_view option) {
     return {yaml, option, SettingKind::Choice,
@@ -129,6 +146,19 @@ constexpr Setting kSettings[] = {
     policy_of<Function::Truncate>("policies.functions.truncate", "func.truncate"),
     policy_of<Function::Unlink>("policies.functions.unlink", "func.unlink"),
     policy_of<Function::Utimens>("policies.functions.utimens", "func.utimens"),
+
+    optional_policy("copy_up.policy", "copy-up.policy",
+                    [](auto& o) -> auto& { return o.copy_up.policy; }),
+    boolean("copy_up.fsync", "copy-up.fsync", [](auto& o) -> auto& { return o.copy_up.fsync; }),
+    boolean("copy_up.redirect", "copy-up.redirect",
+            [](auto& o) -> auto& { return o.copy_up.redirect; }),
+    boolean("copy_up.metacopy", "copy-up.metacopy",
+            [](auto& o) -> auto& { return o.copy_up.metacopy; }),
+    boolean("copy_up.index", "copy-up.index", [](auto& o) -> auto& { return o.copy_up.index; }),
+    choice<whiteout_form_names>("copy_up.whiteouts", "copy-up.whiteouts",
+                                [](auto& o) -> auto& { return o.copy_up.whiteouts; }),
+    choice<mark_names_names>("copy_up.xattrs", "copy-up.xattrs",
+                             [](auto& o) -> auto& { return o.copy_up.xattrs; }),
 
     duration("cache.entry", "cache.entry", [](auto& o) -> auto& { return o.cache.entry; }),
     duration("cache.negative_entry", "cache.negative-entry",

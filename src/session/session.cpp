@@ -26,8 +26,9 @@
 #include "session/context.h"
 #include "session/device_loop.h"
 #include "session/mount_arguments.h"
+#include "session/mounted_branches.h"
 #include "session/operations.h"
-#include "union/recovery.h"
+#include "union/union.h"
 
 namespace plyfs::session {
 namespace {
@@ -53,42 +54,21 @@ std::size_t default_open_directories() {
     return std::clamp<std::size_t>(limit.rlim_max / 8, 64, 4096);
 }
 
-std::expected<BranchSet, SessionError> open_branches(const config::Options& options) {
-    const auto mount = make_mount_id();
-    if (!mount) return refuse(fmt::format("no random numbers: {}", mount.error().message()));
-    BranchSet branches;
-    for (const config::BranchOptions& branch : options.branches) {
-        auto opened = Branch::open(branch, options.min_free_space, *mount, options.no_atime);
-        if (!opened) {
-            return refuse(fmt::format("branch {}: {}", branch.path, opened.error().message()));
-        }
-        if ((*opened)->mode() == BranchMode::ReadOnly && !(*opened)->guarded()) {
-            spdlog::warn(
-                "branch {}: no right to clone its mount; it is kept read-only by plyfs alone",
-                branch.path);
-        }
-        branches.push_back(*std::move(opened));
+UnionOptions union_options(const config::Options& options) {
+    UnionOptions result;
+    result.policies = options.policies;
+    result.xattrs = options.xattrs;
+    result.open_directories = default_open_directories();
+    if (options.limits.open_directories != 0) {
+        result.open_directories = options.limits.open_directories;
     }
-    return branches;
-}
-
-std::vector<PlanBranch> plan_branches(const BranchSet& branches) {
-    std::vector<PlanBranch> result;
-    for (const auto& branch : branches) {
-        result.push_back(
-            {branch->root(), branch->writable() ? &branch->work() : nullptr, branch->path()});
-    }
+    result.durable_copies = options.copy_up.fsync;
+    result.redirect = options.copy_up.redirect;
+    result.metacopy = options.copy_up.metacopy;
+    result.index = options.copy_up.index;
+    result.copy_up_policy = options.copy_up.policy;
+    result.warn = [](std::string_view text) { spdlog::warn("{}", text); };
     return result;
-}
-
-void recover_branches(const BranchSet& branches) {
-    const RecoveryReport report = recover(plan_branches(branches));
-    for (const std::string& warning : report.warnings) spdlog::warn("{}", warning);
-    if (report.completed + report.undone + report.damaged + report.left > 0) {
-        spdlog::info(
-            "recovered after a crash: {} operations completed, {} undone, {} left, {} damaged",
-            report.completed, report.undone, report.left, report.damaged);
-    }
 }
 
 // The connection in /sys/fs/fuse/connections: its number is the mount's device number.
@@ -150,24 +130,8 @@ std::size_t thread_count(const config::Options& options) {
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
 }
 
-}  // namespace
-
-std::expected<void, SessionError> mount_and_serve(const config::Options& options,
-                                                  const std::function<void()>& ready) {
-    UnionOptions union_options;
-    union_options.policies = options.policies;
-    union_options.xattrs = options.xattrs;
-    union_options.open_directories = default_open_directories();
-    if (options.limits.open_directories != 0) {
-        union_options.open_directories = options.limits.open_directories;
-    }
-    union_options.warn = [](std::string_view text) { spdlog::warn("{}", text); };
-
-    auto branches = open_branches(options);
-    if (!branches) return std::unexpected(branches.error());
-    if (!options.read_only) recover_branches(*branches);
-    Union united(*std::move(branches), std::move(union_options));
-
+std::expected<void, SessionError> serve(const config::Options& options, Union& united,
+                                        const std::function<void()>& ready) {
     BackingRegistrar registrar;
     passthrough::OpenFiles open_files(registrar, [](Errno error) { report_refusal(error); });
     BranchLocks locks;
@@ -220,9 +184,25 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     }
     waiters.end();
     fuse_session_unmount(session.get());
-    united.release_work();
-    if (!options.read_only) tidy(plan_branches(united.branches()));
     return {};
+}
+
+}  // namespace
+
+std::expected<void, SessionError> mount_and_serve(const config::Options& options,
+                                                  const std::function<void()>& ready) {
+    UnionOptions wanted = union_options(options);
+    auto branches = open_branches(options);
+    if (!branches) return std::unexpected(branches.error());
+    if (!options.read_only) {
+        const auto prepared = prepare_branches(*branches);
+        if (!prepared) return prepared;
+    }
+    Union united(*std::move(branches), std::move(wanted));
+    auto served = serve(options, united, ready);
+    united.release_work();
+    if (!options.read_only) release_branches(united.branches());
+    return served;
 }
 
 }  // namespace plyfs::session

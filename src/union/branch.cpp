@@ -12,7 +12,8 @@ namespace plyfs {
 
 Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& options,
                                              std::uint64_t default_min_free_space,
-                                             const MountId& mount, bool no_atime) {
+                                             const MountId& mount, bool no_atime,
+                                             const format::MarkWish& marks) {
     std::unique_ptr<Branch> branch(new Branch);
     branch->path_ = options.path;
     branch->mode_ = options.mode;
@@ -36,7 +37,7 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     if (branch->writable()) {
         branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
         branch->index_ = std::make_unique<LinkIndex>(branch->work());
-        branch->layer_ = std::make_unique<LayerWriter>(branch->work(), format::MarkWish{});
+        branch->layer_ = std::make_unique<LayerWriter>(branch->work(), marks);
     }
     const auto identity = sys::file_system_identity(branch->root());
     if (identity && identity->uuid_length == branch->uuid_.size()) branch->uuid_ = identity->uuid;

@@ -37,7 +37,8 @@ public:
     // through leave the access times too (through a clone of the mount, where that may be made).
     static Result<std::unique_ptr<Branch>> open(const config::BranchOptions& options,
                                                 std::uint64_t default_min_free_space,
-                                                const MountId& mount, bool no_atime = false);
+                                                const MountId& mount, bool no_atime = false,
+                                                const format::MarkWish& marks = {});
 
     // O_PATH descriptor of the branch's root; lives as long as the Branch.
     int root() const noexcept { return root_.get(); }

@@ -27,7 +27,8 @@ bool Union::needs_copy_up(const Node& node) const {
 }
 
 Result<BranchList> Union::copy_up_targets(const Node& parent, std::uint64_t bytes) const {
-    const CreateChoice choice = TRY(choose_targets(parent, config::Function::Create));
+    const CreateChoice choice =
+        TRY(choose_targets(parent, config::Function::Create, options_.copy_up_policy));
     BranchList targets = choice.targets;
     targets.insert(targets.end(), choice.fallbacks.begin(), choice.fallbacks.end());
     std::ranges::stable_partition(targets, [&](std::size_t branch) {

@@ -39,8 +39,9 @@ Result<std::vector<BranchFacts>> Union::facts(const Hits& hits) const {
     return known;
 }
 
-Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function function) const {
-    const config::Policy policy = policy_for(options_.policies, function);
+Result<CreateChoice> Union::choose_targets(const Node& parent, config::Function function,
+                                           std::optional<config::Policy> instead) const {
+    const config::Policy policy = instead.value_or(policy_for(options_.policies, function));
     const Stack stack = nodes_.stack(parent);
     // A directory that was removed takes no names any more (POSIX, open()).
     if (stack.empty() || !nodes_.route(parent)) return fail(ENOENT);

@@ -3,13 +3,26 @@
 
 namespace plyfs {
 
-Result<format::MarkFormat> LayerWriter::known_format() {
-    if (format_) return *format_;
+Result<LayerWriter::Choice> LayerWriter::choose() {
+    if (format_) return Choice{*format_};
     const int work = TRY(work_.work());
-    const auto chosen = format::choose_format(TRY(format::probe_marks(work)), wish_);
+    const Choice chosen = format::choose_format(TRY(format::probe_marks(work)), wish_);
+    if (chosen) format_ = *chosen;
+    return chosen;
+}
+
+Result<format::MarkFormat> LayerWriter::known_format() {
+    const Choice chosen = TRY(choose());
     if (!chosen) return fail(EOPNOTSUPP);
-    format_ = *chosen;
-    return *format_;
+    return *chosen;
+}
+
+Result<std::optional<format::MarkRefusal>> LayerWriter::refusal() {
+    if (!wish_.names && !wish_.whiteout) return std::nullopt;
+    const Lock lock(mutex_);
+    const Choice chosen = TRY(choose());
+    if (chosen) return std::nullopt;
+    return chosen.error();
 }
 
 Result<format::MarkFormat> LayerWriter::format() {

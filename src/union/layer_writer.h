@@ -7,6 +7,7 @@
 // Borrows the branch's work directory. Thread-safe.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <optional>
 
@@ -21,6 +22,10 @@ class LayerWriter {
 public:
     LayerWriter(WorkDirectory& work, format::MarkWish wish) : work_(work), wish_(wish) {}
 
+    // Why the form that was asked for can't be had; none: it can, or nothing was asked for, and
+    // then nothing is touched. Errnos: those of WorkDirectory::work and format::probe_marks.
+    Result<std::optional<format::MarkRefusal>> refusal() EXCLUDES(mutex_);
+
     // Errnos: EOPNOTSUPP, the form that was asked for can't be had here; those of
     // WorkDirectory::work and format::probe_marks.
     Result<format::MarkFormat> format() EXCLUDES(mutex_);
@@ -32,6 +37,8 @@ public:
     void release() EXCLUDES(mutex_);
 
 private:
+    using Choice = std::expected<format::MarkFormat, format::MarkRefusal>;
+    Result<Choice> choose() REQUIRES(mutex_);
     Result<format::MarkFormat> known_format() REQUIRES(mutex_);
 
     // Constant after construction.

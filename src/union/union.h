@@ -20,6 +20,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -53,8 +54,12 @@ struct UnionOptions {
     bool durable_copies = true;
     // Directories that read-only branches have a part of can be renamed; else EXDEV.
     bool redirect = true;
+    // A change of attributes alone makes a copy without data.
+    bool metacopy = false;
     // A lower file with several names is copied up once for all of them.
     bool index = true;
+    // Where copies go; the policy of create where absent.
+    std::optional<config::Policy> copy_up_policy;
     // Told, a line at a time, what an administrator should know. May be empty.
     std::function<void(std::string_view)> warn;
 };
@@ -251,7 +256,9 @@ private:
                                      Timestamp modification_time) const;
     // Of all: no copy must be left out of what is changed. EIO: a branch can't be asked.
     Result<std::vector<BranchFacts>> facts(const Hits& hits) const;
-    Result<CreateChoice> choose_targets(const Node& parent, config::Function function) const;
+    // `instead`: of the function's own policy.
+    Result<CreateChoice> choose_targets(const Node& parent, config::Function function,
+                                        std::optional<config::Policy> instead = {}) const;
     // The directory of `node` on `branch`, made there with its parents if it lacks them, with the
     // owner, mode, times and extended attributes of the one seen. Takes moves_.
     Result<DirectoryRef> ensure_directory(const NodeRef& node, BranchIndex branch);

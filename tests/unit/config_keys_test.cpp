@@ -184,7 +184,9 @@ TEST_CASE("the reference file has every key with its default", "[config]") {
         CHECK(
             (policy == policies.create || policy == policies.search || policy == policies.action));
     }
+    CHECK(draft.options.copy_up.policy == draft.options.policies.create);
     draft.options.policies.functions.clear();
+    draft.options.copy_up.policy.reset();
     draft.options.mountpoint.clear();
     CHECK(draft.options == Options{});
 }

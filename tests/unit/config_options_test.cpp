@@ -73,6 +73,15 @@ TEST_CASE("mount options set what they name", "[config]") {
     CHECK_FALSE(options.allow_other);
 }
 
+TEST_CASE("how things are copied up is set by options too", "[config][copy_up]") {
+    CHECK(options_of("ro").copy_up == CopyUpOptions{});
+    const Options options =
+        options_of("copy_up.policy=mfs,copy_up.fsync=off,copy_up.redirect=off,copy_up.metacopy,"
+                   "copy_up.index=no,copy_up.whiteouts=dot,copy_up.xattrs=user");
+    CHECK(options.copy_up == CopyUpOptions{Policy::Mfs, false, false, true, false,
+                                           WhiteoutForm::Dot, MarkNames::User});
+}
+
 TEST_CASE("flags of mount(8) apply in order", "[config]") {
     CHECK(options_of("ro").read_only);
     CHECK_FALSE(options_of("ro,rw").read_only);
@@ -136,6 +145,11 @@ TEST_CASE("wrong mount options say what to write", "[config]") {
         Row{"category.create=lus",
             "category.create: the policy `lus` is not supported (all, epall, epff, epmfs, eprand, "
             "ff, lfs, mfs, newest, pfrd or rand)"},
+        Row{"copy_up.whiteouts=aufs", "copy_up.whiteouts: `aufs` is not one of its values (auto, "
+                                      "device, xattr or dot)"},
+        Row{"copy_up.policy=mspmfs",
+            "copy_up.policy: the policy `mspmfs` is not supported (all, epall, epff, epmfs, "
+            "eprand, ff, lfs, mfs, newest, pfrd or rand)"},
         Row{"remount", "remount: is not supported (unmount it and mount it again)"},
         Row{"posix-acl=maybe",
             "posix-acl: `maybe` is neither true nor false (write true or false)"},

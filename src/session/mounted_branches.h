@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The branches of a mount before the first request and after the last.
+//
+// Not thread-safe.
+#pragma once
+
+#include <expected>
+
+#include "config/options.h"
+#include "session/session.h"
+#include "union/branch.h"
+
+namespace plyfs::session {
+
+std::expected<BranchSet, SessionError> open_branches(const config::Options& options);
+
+// Before writable branches are written: what daemons that died left in the middle is completed, and
+// marks can be made in the form that was asked for.
+std::expected<void, SessionError> prepare_branches(const BranchSet& branches);
+
+// Afterwards: takes away what the mount alone needed on them.
+void release_branches(const BranchSet& branches);
+
+}  // namespace plyfs::session
