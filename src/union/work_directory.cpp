@@ -37,9 +37,13 @@ Result<void> gone(Result<void> removed) {
 }
 
 Result<UniqueFd> make_or_open_directory(int parent, Name name) {
-    const auto made = sys::make_directory(parent, name, 0700);
-    if (!made && made.error() != EEXIST) return fail(made.error());
-    return sys::open_directory_at(parent, name);
+    for (;;) {
+        const auto made = sys::make_directory(parent, name, 0700);
+        if (!made && made.error() != EEXIST) return fail(made.error());
+        auto opened = sys::open_directory_at(parent, name);
+        // Its last user took it away between the two calls: once more.
+        if (opened || made || !is_missing(opened.error())) return opened;
+    }
 }
 
 // Who may write here makes the daemon rename whatever they like.
