@@ -80,7 +80,7 @@ void complete(Draft& draft, const Environment& environment) {
 }
 
 // Real as far as it exists: what is missing is for validate() to say.
-std::string real_mountpoint(const std::string& path) {
+std::string real_directory(const std::string& path) {
     if (path.empty()) return path;
     std::error_code error;
     const auto real = std::filesystem::canonical(path, error);
@@ -97,7 +97,10 @@ void take_branches(const Draft& draft, Configuration& configuration, ConfigError
             continue;
         }
         for (std::string& path : *paths) {
-            BranchOptions branch{std::move(path), pattern.mode, pattern.min_free_space};
+            BranchOptions branch{std::move(path), pattern.mode, pattern.min_free_space, {}};
+            if (pattern.work_directory)
+                branch.work_directory =
+                    real_directory(absolute_path(*pattern.work_directory, pattern.where.directory));
             if (branch.mode == BranchMode::ReadOnly) {
                 read_only.emplace_back(std::move(branch), pattern.where);
             } else {
@@ -160,7 +163,7 @@ std::expected<Configuration, ConfigErrors> load(const Request& request,
     complete(draft, environment);
     Configuration configuration;
     configuration.options = draft.options;
-    configuration.options.mountpoint = real_mountpoint(draft.options.mountpoint);
+    configuration.options.mountpoint = real_directory(draft.options.mountpoint);
     take_branches(draft, configuration, errors);
     // As given: by it mount(8) tells that a line of fstab is mounted already.
     if (configuration.options.fsname.empty())

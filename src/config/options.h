@@ -25,6 +25,9 @@ struct BranchOptions {
     // Bytes that must stay free for the create policies to pick this branch; the mount's
     // `min_free_space` where absent.
     std::optional<std::uint64_t> min_free_space;
+    // Absolute and real: a directory on the same mount as the branch, outside of it, for what plyfs
+    // keeps beside a writable branch. Where absent that is in the branch's root.
+    std::optional<std::string> work_directory{};
     bool operator==(const BranchOptions&) const = default;
 };
 

@@ -49,8 +49,10 @@ std::error_code find_place(const std::string& path, const std::vector<MountedFil
     place.directory = S_ISDIR(status.stx_mode);
     place.device = (std::uint64_t{status.stx_dev_major} << 32) | status.stx_dev_minor;
     place.inode = status.stx_ino;
-    if ((status.stx_mask & STATX_MNT_ID) != 0)
+    if ((status.stx_mask & STATX_MNT_ID) != 0) {
+        place.mount = status.stx_mnt_id;
         find_in_table(static_cast<unsigned long>(status.stx_mnt_id), table, place);
+    }
 
     struct statvfs space{};
     if (statvfs(path.c_str(), &space) == 0) {

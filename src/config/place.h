@@ -18,6 +18,7 @@ struct Place {
     bool directory = false;
     std::uint64_t device = 0;  // st_dev and st_ino
     std::uint64_t inode = 0;
+    std::uint64_t mount = 0;     // of the mount table; 0 unknown
     std::string file_system;     // MAJOR:MINOR in the mount table; "" where not found there
     std::string path_within;     // the directory's path from that file system's own root
     std::uint64_t capacity = 0;  // bytes; 0 unknown

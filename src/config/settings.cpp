@@ -238,7 +238,7 @@ std::span<const std::string_view> structural_keys() {
 }
 
 std::span<const std::string_view> branch_keys() {
-    static constexpr std::string_view kKeys[] = {"path", "glob", "mode", "min_free_space"};
+    static constexpr std::string_view kKeys[] = {"path", "glob", "mode", "min_free_space", "work"};
     return kKeys;
 }
 

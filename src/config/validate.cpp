@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 
@@ -15,6 +16,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What unions keep in a directory that is there for it: plyfs's own, and those of overlayfs.
+constexpr std::string_view kWorkNames[] = {"plyfs", "work", "index", "lost+found"};
+
+// A name in it that is none of these.
+std::optional<std::string> foreign_name(const std::string& work_directory) {
+    std::error_code error;
+    for (fs::directory_iterator entry(work_directory, error), end; !error && entry != end;
+         entry.increment(error)) {
+        std::string name = entry->path().filename().string();
+        if (std::ranges::find(kWorkNames, name) == std::end(kWorkNames)) return name;
+    }
+    return std::nullopt;
+}
+
 // The error of opening the directory for reading, and whether it holds no names.
 std::error_code open_directory(const std::string& path, bool& empty) {
     std::error_code error;
@@ -27,13 +42,15 @@ class Validation {
 public:
     Validation(Configuration& configuration, MountpointUse use)
         : configuration_(configuration), options_(configuration.options), use_(use),
-          table_(read_mount_table()), places_(options_.branches.size()) {}
+          table_(read_mount_table()), places_(options_.branches.size()),
+          works_(options_.branches.size()) {}
 
     ConfigErrors run() {
         check_branch_set();
         for (std::size_t i = 0; i < options_.branches.size(); ++i) check_branch(i);
         for (std::size_t i = 0; i < options_.branches.size(); ++i)
             for (std::size_t j = 0; j < i; ++j) check_pair(i, j);
+        for (std::size_t i = 0; i < options_.branches.size(); ++i) check_work(i);
         if (!options_.mountpoint.empty()) check_mountpoint();
         check_combinations();
         return std::move(errors_);
@@ -115,6 +132,56 @@ private:
                      "a branch must not be part of another");
     }
 
+    void check_work(std::size_t i) {
+        const BranchOptions& branch = options_.branches[i];
+        if (!branch.work_directory || !places_[i]) return;
+        const std::string label = "the work directory " + *branch.work_directory;
+        const auto complain_of = [&](std::string_view reason, std::string hint) {
+            complain(configuration_.branch_origins[i], fmt::format("{} {}", label, reason),
+                     std::move(hint));
+        };
+        Place place;
+        std::error_code error = find_place(*branch.work_directory, table_, place);
+        if (!error && !place.directory) error = std::make_error_code(std::errc::not_a_directory);
+        if (error) {
+            complain(configuration_.branch_origins[i],
+                     fmt::format("{}: {}", label, error.message()), "");
+        } else if (branch.mode == BranchMode::ReadOnly) {
+            complain_of("has no use", "a read-only branch needs none");
+        } else if (place.device != places_[i]->device || place.mount != places_[i]->mount) {
+            complain_of("and " + branch.path + " are not on one mount of one file system",
+                        "what is made in the one is renamed into the other");
+        } else if (const auto name = foreign_name(*branch.work_directory)) {
+            complain_of("holds `" + *name + "`", "give an empty directory, or the one used before");
+        } else {
+            check_work_and_branches(place, configuration_.branch_origins[i]);
+            works_[i] = std::move(place);
+        }
+    }
+
+    void check_work_and_branches(const Place& work, const Location& where) {
+        for (const auto& other : works_)
+            if (other && is_same(work, *other))
+                complain(where, fmt::format("the work directory {} is given twice", work.path),
+                         "each branch needs its own");
+        for (const auto& branch : places_) {
+            if (!branch) continue;
+            if (is_same(work, *branch))
+                complain(where, fmt::format("the work directory {} is itself a branch", work.path),
+                         "give another directory");
+            else if (is_below(work, *branch))
+                complain(where,
+                         fmt::format("the work directory {} is inside the branch {}", work.path,
+                                     branch->path),
+                         "give one beside it");
+            else if (is_below(*branch, work))
+                complain(where,
+                         fmt::format("the branch {} is inside the work directory {}", branch->path,
+                                     work.path),
+                         "give one beside it");
+        }
+    }
+
     void check_mountpoint() {
         const Location where = origin("mountpoint");
         const std::string& path = options_.mountpoint;
@@ -153,6 +220,13 @@ private:
     }
 
     void check_mountpoint_and_branches(const Place& mountpoint, const Location& where) {
+        for (const auto& work : works_)
+            if (work && (is_same(mountpoint, *work) || is_below(mountpoint, *work) ||
+                         is_below(*work, mountpoint)))
+                complain(where,
+                         fmt::format("{} and the work directory {} overlap", mountpoint.path,
+                                     work->path),
+                         "mount elsewhere");
         for (const auto& branch : places_) {
             if (!branch) continue;
             if (is_same(mountpoint, *branch))
@@ -192,6 +266,7 @@ private:
     MountpointUse use_;
     std::vector<MountedFileSystem> table_;
     std::vector<std::optional<Place>> places_;  // empty where the branch is not usable
+    std::vector<std::optional<Place>> works_;   // empty where it has none apart
     ConfigErrors errors_;
 };
 

@@ -215,6 +215,10 @@ private:
 
     void read_branch_property(const std::string& name, const YAML::Node& value,
                               const Location& where, BranchPattern& branch) {
+        if (name == "work") {
+            if (const std::string* text = path(value, where)) branch.work_directory = *text;
+            return;
+        }
         const bool is_mode = name == "mode";
         if (!is_mode && name != "min_free_space") {
             complain(where, "unknown key", did_you_mean(name, branch_keys()));

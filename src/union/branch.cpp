@@ -20,7 +20,9 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     branch->min_free_space_ = options.min_free_space.value_or(default_min_free_space);
     branch->original_ = TRY(sys::open_host_path(options.path, O_PATH | O_DIRECTORY));
     const bool read_only = options.mode == BranchMode::ReadOnly;
-    if (read_only || no_atime) {
+    // Of two mounts, one can't be renamed to from the other: where the work directory is apart, no
+    // clone is made.
+    if (read_only || (no_atime && !options.work_directory)) {
         auto clone = sys::clone_mount(branch->original_.get(), {read_only, no_atime});
         if (clone) {
             branch->root_ = *std::move(clone);
@@ -35,7 +37,15 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     branch->space_ = std::make_unique<BranchSpace>(branch->root());
     branch->device_ = TRY(sys::stat_descriptor(branch->root())).real.device;
     if (branch->writable()) {
-        branch->work_ = std::make_unique<WorkDirectory>(branch->root(), mount);
+        if (options.work_directory) {
+            branch->work_home_ =
+                TRY(sys::open_host_path(*options.work_directory, O_PATH | O_DIRECTORY));
+            branch->spare_access_times_ = no_atime;
+        }
+        const bool apart = options.work_directory.has_value();
+        branch->work_ = std::make_unique<WorkDirectory>(
+            apart ? branch->work_home_.get() : branch->root(), mount,
+            apart ? WorkDirectory::Home::Apart : WorkDirectory::Home::Root);
         branch->index_ = std::make_unique<LinkIndex>(branch->work());
         branch->layer_ = std::make_unique<LayerWriter>(branch->work(), marks);
     }

@@ -35,6 +35,7 @@ public:
     // ENOENT, ENOTDIR, EACCES: of the path. Others: of open_tree(2) and mount_setattr(2).
     // `mount` names the mount in the branch's work directory. `no_atime`: reads that are passed
     // through leave the access times too (through a clone of the mount, where that may be made).
+    // `marks`: the form of those that are written on it.
     static Result<std::unique_ptr<Branch>> open(const config::BranchOptions& options,
                                                 std::uint64_t default_min_free_space,
                                                 const MountId& mount, bool no_atime = false,
@@ -79,6 +80,7 @@ private:
     bool spare_access_times_ = false;
     UniqueFd original_;  // keeps the mount busy that a clone was made of
     UniqueFd root_;
+    UniqueFd work_home_;  // the directory apart that the work directory is in; else empty
     std::unique_ptr<BranchSpace> space_;
     std::unique_ptr<WorkDirectory> work_;
     std::unique_ptr<LayerWriter> layer_;

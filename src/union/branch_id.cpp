@@ -38,7 +38,7 @@ Result<BranchId> read_branch_id(int directory) {
     return id;
 }
 
-Result<BranchId> read_or_make_branch_id(int root, int directory) {
+Result<BranchId> read_or_make_branch_id(int home, int directory) {
     auto id = read_branch_id(directory);
     if (id || id.error() != ENOENT) return id;
     // The branch's default ACL and setgid bit are for its users' files, not for ours. EOPNOTSUPP,
@@ -52,7 +52,7 @@ Result<BranchId> read_or_make_branch_id(int root, int directory) {
     TRY(sys::write_new_file(directory, temporary, *id + "\n", 0600));
     TRY(sys::rename(directory, temporary, directory, TRY(Name::from("id")), 0));
     TRY(sys::synchronize_directory(directory));
-    TRY(sys::synchronize_directory(root));
+    TRY(sys::synchronize_directory(home));
     return id;
 }
 

@@ -25,7 +25,7 @@ Result<MountId> make_mount_id();
 Result<BranchId> read_branch_id(int directory);
 
 // The same, made if there is none; then it is on disk when this returns, and so is the work
-// directory itself in the branch's root. Nobody else may be doing it at the same time.
-Result<BranchId> read_or_make_branch_id(int root, int directory);
+// directory itself in `home`. Nobody else may be doing it at the same time.
+Result<BranchId> read_or_make_branch_id(int home, int directory);
 
 }  // namespace plyfs

@@ -30,7 +30,7 @@ Result<NodeRef> Union::directory(NodeId id) const {
 }
 
 bool Union::hidden(const Node& parent, Name name) const {
-    if (parent.id == kRootNode && name.view() == kWorkDirectoryName) return true;
+    if (work_in_root_ && parent.id == kRootNode && name.view() == kWorkDirectoryName) return true;
     return layered_ && format::is_reserved_name(name.view(), options_.marks);
 }
 

@@ -49,8 +49,8 @@ struct Place {
     // The directory (O_PATH will do), borrowed: open until execute() returns. Used by the live
     // run, so that a rename of an ancestor meanwhile does not matter.
     int directory = -1;
-    // Its path from the branch's root, components joined by '/', empty for the root itself: how
-    // recovery finds it again.
+    // Its path from the branch's root, components joined by '/', empty for the root itself, or
+    // kWorkPlace: how recovery finds it again.
     std::string parent{};
     std::string name{};
     // Of the directory, filled in by execute(): recovery takes no other one for it, and finds it by

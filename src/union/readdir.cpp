@@ -12,7 +12,7 @@
 namespace plyfs {
 namespace {
 
-bool hidden_in_root(std::string_view name) {
+bool is_work_directory(std::string_view name) {
     return name == kWorkDirectoryName;
 }
 
@@ -52,12 +52,13 @@ Result<Union::OpenedSources> Union::open_sources(const Node& node) const {
     return opened;
 }
 
-Result<std::shared_ptr<const MergedDirectory>> Union::merge_names(const Node& node,
-                                                                  const OpenedSources& opened) {
+Result<std::shared_ptr<const MergedDirectory>>
+Union::merge_names(const Node& node, const OpenedSources& opened) const {
+    const bool hides_work = work_in_root_ && node.id == kRootNode;
     // A directory that was removed while open reads as empty (POSIX, readdir()).
     return std::make_shared<const MergedDirectory>(
         TRY(MergedDirectory::read({opened.sources.data(), opened.sources.size()},
-                                  node.id == kRootNode ? &hidden_in_root : nullptr)));
+                                  hides_work ? &is_work_directory : nullptr)));
 }
 
 Result<HandleId> Union::opendir(NodeId id) {

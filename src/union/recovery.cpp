@@ -162,30 +162,40 @@ private:
         return false;
     }
 
-    Result<void> open_place(Opened& opened, std::size_t branch, Place& place) {
-        opened.directories.push_back(TRY(relocation_.find(branch, branches_[branch].root, place)));
+    // Of a mount that has left nothing on the branch: an empty UniqueFd.
+    Result<UniqueFd> open_work(std::size_t branch, const MountId& mount) const {
+        auto work = branches_[branch].work->work_of(mount);
+        if (!work && work.error() == ENOENT) return UniqueFd();
+        return work;
+    }
+
+    Result<void> open_place(Opened& opened, std::size_t branch, const MountId& mount,
+                            Place& place) {
+        opened.directories.push_back(
+            place.parent == kWorkPlace
+                ? TRY(open_work(branch, mount))
+                : TRY(relocation_.find(branch, branches_[branch].root, place)));
         place.directory = opened.directories.back().get();
         return {};
     }
 
     Result<Opened> open_places(Pending& pending) {
         Opened opened;
+        const MountId& mount = pending.intent.mount;
         for (std::size_t index = 0; index < pending.intent.plan.size(); ++index) {
             Step& step = pending.intent.plan[index];
             const std::size_t branch =
                 pending.branches[std::visit([](const auto& one) { return one.branch; }, step)];
             if (auto* move = std::get_if<Move>(&step)) {
-                TRY(open_place(opened, branch, move->from));
-                TRY(open_place(opened, branch, move->to));
+                TRY(open_place(opened, branch, mount, move->from));
+                TRY(open_place(opened, branch, mount, move->to));
             } else if (auto* replace = std::get_if<Replace>(&step)) {
-                TRY(open_place(opened, branch, replace->from));
-                TRY(open_place(opened, branch, replace->to));
+                TRY(open_place(opened, branch, mount, replace->from));
+                TRY(open_place(opened, branch, mount, replace->to));
             } else {
-                TRY(open_place(opened, branch, std::get<Bury>(step).place));
+                TRY(open_place(opened, branch, mount, std::get<Bury>(step).place));
             }
-            auto work = branches_[branch].work->work_of(pending.intent.mount);
-            if (!work && work.error() != ENOENT) return fail(work.error());
-            opened.directories.push_back(work ? *std::move(work) : UniqueFd());
+            opened.directories.push_back(TRY(open_work(branch, mount)));
             opened.graves.push_back(
                 {opened.directories.back().get(), grave_name(pending.intent, index)});
         }

@@ -60,6 +60,8 @@ bool is_elsewhere(Errno error) {
 
 void Relocation::learn(const Plan& plan, const std::vector<std::size_t>& branches) {
     const auto note = [&](std::size_t branch, const Place& from, const Place& to) {
+        // Nothing that others name goes in or out.
+        if (from.parent == kWorkPlace || to.parent == kWorkPlace) return;
         shifts_.push_back({branches[branch], path_of(from), path_of(to)});
         shifts_.push_back({branches[branch], path_of(to), path_of(from)});
     };

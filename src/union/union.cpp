@@ -11,6 +11,11 @@ namespace plyfs {
 Union::Union(BranchSet branches, UnionOptions options)
     : branches_(std::move(branches)), options_(std::move(options)),
       layered_(std::ranges::any_of(branches_, [](const auto& b) { return !b->writable(); })),
+      work_in_root_(std::ranges::any_of(branches_,
+                                        [](const auto& b) {
+                                            return b->writable() &&
+                                                   b->work().home() == WorkDirectory::Home::Root;
+                                        })),
       cache_(options_.open_directories) {
     Stack all;
     for (std::size_t index = 0; index < branches_.size(); ++index) {

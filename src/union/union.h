@@ -417,8 +417,8 @@ private:
         boost::container::small_vector<DirectoryRef, 4> directories;  // keeps them open
     };
     Result<OpenedSources> open_sources(const Node& node) const;
-    static Result<std::shared_ptr<const MergedDirectory>> merge_names(const Node& node,
-                                                                      const OpenedSources& opened);
+    Result<std::shared_ptr<const MergedDirectory>> merge_names(const Node& node,
+                                                               const OpenedSources& opened) const;
     // Objects of the directory on a writable branch may have been copied up.
     Result<bool> is_impure(const Node& directory, BranchIndex branch) const;
     struct ListedObject {
@@ -492,6 +492,8 @@ private:
     const UnionOptions options_;
     // There are read-only branches: marks are looked for.
     const bool layered_;
+    // A branch keeps its work directory in its root, where it is hidden.
+    const bool work_in_root_;
     mutable NodeTable nodes_;
     mutable DirectoryCache cache_;
     mutable FileSystemTags tags_;

@@ -54,12 +54,6 @@ Result<void> refuse_if_foreign(int directory) {
     return {};
 }
 
-Result<UniqueFd> open_existing(int root) {
-    UniqueFd directory = TRY(sys::open_directory_at(root, known(kWorkDirectoryName)));
-    TRY(refuse_if_foreign(directory.get()));
-    return directory;
-}
-
 enum class LockOutcome { Locked, Busy, Unsupported };
 
 Result<LockOutcome> lock(int descriptor, int operation) {
@@ -137,8 +131,25 @@ Result<void> remove_part(int directory, const MountId& mount) {
     return gone(sys::remove_name(mounts->get(), name));
 }
 
-// The whole directory, where nobody is on it. With the work directory locked. False: somebody is.
-Result<bool> remove_whole(int root, int directory) {
+}  // namespace
+
+WorkDirectory::WorkDirectory(int home, MountId mount, Home kind)
+    : home_(home), mount_(std::move(mount)), kind_(kind) {}
+
+WorkDirectory::~WorkDirectory() = default;
+
+Name WorkDirectory::name() const {
+    return known(kind_ == Home::Root ? kWorkDirectoryName : kApartWorkDirectoryName);
+}
+
+Result<UniqueFd> WorkDirectory::open_existing() const {
+    UniqueFd directory = TRY(sys::open_directory_at(home_, name()));
+    TRY(refuse_if_foreign(directory.get()));
+    return directory;
+}
+
+// Where nobody is on it. With the work directory locked. False: somebody is.
+Result<bool> WorkDirectory::remove_whole(int directory) const {
     for (const char* const name : {"mounts", "work", "intents", "index"}) {
         const auto removed = gone(sys::remove_directory(directory, known(name)));
         if (!removed && removed.error() == ENOTEMPTY) return false;
@@ -147,30 +158,24 @@ Result<bool> remove_whole(int root, int directory) {
     TRY(gone(sys::remove_name(directory, known("id.new"))));
     TRY(gone(sys::remove_name(directory, known("id"))));
     TRY(gone(sys::remove_name(directory, known("lock"))));
-    const auto removed = sys::remove_directory(root, known(kWorkDirectoryName));
+    const auto removed = sys::remove_directory(home_, name());
     if (!removed && removed.error() == ENOTEMPTY) return false;
     TRY(removed);
     return true;
 }
 
-}  // namespace
-
-WorkDirectory::WorkDirectory(int root, MountId mount) : root_(root), mount_(std::move(mount)) {}
-
-WorkDirectory::~WorkDirectory() = default;
-
 Result<WorkDirectory::Opened> WorkDirectory::open() const {
     const Name mount_name = TRY(Name::from(mount_));
     for (;;) {
         Opened opened;
-        opened.directory = TRY(make_or_open_directory(root_, known(kWorkDirectoryName)));
+        opened.directory = TRY(make_or_open_directory(home_, name()));
         const int directory = opened.directory.get();
         TRY(refuse_if_foreign(directory));
         const auto locked = lock_against_others(directory);
         // Its last user took it away between the two calls: once more.
         if (!locked && is_missing(locked.error())) continue;
         if (!locked) return fail(locked.error());
-        opened.id = TRY(read_or_make_branch_id(root_, directory));
+        opened.id = TRY(read_or_make_branch_id(home_, directory));
         const UniqueFd mounts = TRY(make_or_open_directory(directory, known("mounts")));
         opened.mount_lock = TRY(sys::open_at(mounts.get(), mount_name, O_RDWR | O_CREAT, 0600));
         if (TRY(lock(opened.mount_lock.get(), LOCK_EX | LOCK_NB)) == LockOutcome::Busy) {
@@ -229,8 +234,8 @@ Result<bool> WorkDirectory::has_records() {
     return has_intents(opened_->directory.get(), mount_);
 }
 
-std::string WorkDirectory::work_path() const {
-    return std::string(kWorkDirectoryName) + "/work/" + mount_;
+Result<UniqueFd> WorkDirectory::overlay_base() const {
+    return kind_ == Home::Apart ? sys::duplicate(home_) : open_existing();
 }
 
 std::string WorkDirectory::unique_name(std::string_view prefix) {
@@ -240,7 +245,7 @@ std::string WorkDirectory::unique_name(std::string_view prefix) {
 
 Result<Leftovers> WorkDirectory::claim_leftovers() const {
     Leftovers left;
-    const auto directory = open_existing(root_);
+    const auto directory = open_existing();
     if (!directory && is_missing(directory.error())) return left;
     if (!directory) return fail(directory.error());
     const auto locked = lock_against_others(directory->get());
@@ -273,25 +278,27 @@ Result<Leftovers> WorkDirectory::claim_leftovers() const {
 }
 
 Result<UniqueFd> WorkDirectory::work_of(const MountId& mount) const {
-    const UniqueFd directory = TRY(open_existing(root_));
+    const UniqueFd directory = TRY(open_existing());
     const UniqueFd work = TRY(sys::open_directory_at(directory.get(), known("work")));
     return sys::open_directory_at(work.get(), TRY(Name::from(mount)));
 }
 
 Result<UniqueFd> WorkDirectory::existing_intents() const {
-    const UniqueFd directory = TRY(open_existing(root_));
+    const UniqueFd directory = TRY(open_existing());
     return sys::open_directory_at(directory.get(), known("intents"));
 }
 
+// Where overlayfs looks for it, if the work directory is shared with it.
 Result<UniqueFd> WorkDirectory::make_index() {
-    const int directory = TRY(opened())->directory.get();
+    const int directory = kind_ == Home::Apart ? home_ : TRY(opened())->directory.get();
     UniqueFd index = TRY(make_or_open_directory(directory, known("index")));
     TRY(sys::synchronize_directory(directory));
     return index;
 }
 
 Result<UniqueFd> WorkDirectory::existing_index() const {
-    const UniqueFd directory = TRY(open_existing(root_));
+    if (kind_ == Home::Apart) return sys::open_directory_at(home_, known("index"));
+    const UniqueFd directory = TRY(open_existing());
     return sys::open_directory_at(directory.get(), known("index"));
 }
 
@@ -306,7 +313,7 @@ Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
         return fail(work.error());
     }
     if (!settled) return removed;
-    const UniqueFd directory = TRY(open_existing(root_));
+    const UniqueFd directory = TRY(open_existing());
     const UniqueFd locked = TRY(lock_against_others(directory.get()));
     TRY(remove_part(directory.get(), dead.mount));
     return removed;
@@ -314,7 +321,7 @@ Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
 
 Result<bool> WorkDirectory::remove_if_empty(bool settled) {
     const Lock guard(mutex_);
-    const auto directory = open_existing(root_);
+    const auto directory = open_existing();
     if (!directory && is_missing(directory.error())) return true;
     if (!directory) return fail(directory.error());
     const auto locked = lock_against_others(directory->get());
@@ -327,7 +334,7 @@ Result<bool> WorkDirectory::remove_if_empty(bool settled) {
         }
         opened_.reset();
     }
-    return remove_whole(root_, directory->get());
+    return remove_whole(directory->get());
 }
 
 }  // namespace plyfs

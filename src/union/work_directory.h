@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// The hidden directory of a writable branch, `.plyfs` at its root: temporary objects, graves
-// (what a plan took away and may have to put back) and intent records. Made when it is first
-// needed, so that a branch nobody changed in a special way stays as it was.
+// The work directory of a writable branch: temporary objects, graves (what a plan took away and may
+// have to put back) and intent records. It is the hidden `.plyfs` at the branch's root, or `plyfs`
+// in a directory apart, for branches that others look at while they are mounted. Made when it is
+// first needed, so that a branch nobody changed in a special way stays as it was.
 //
 //   .plyfs/             0700, no default ACL, no setgid bit: nothing is inherited from the branch
 //     lock              locked (flock) for moments, by whoever makes or removes anything named here
@@ -31,6 +32,7 @@
 #include <vector>
 
 #include "sys/mutex.h"
+#include "sys/name.h"
 #include "sys/result.h"
 #include "sys/unique_fd.h"
 #include "union/branch_id.h"
@@ -38,6 +40,11 @@
 namespace plyfs {
 
 inline constexpr char kWorkDirectoryName[] = ".plyfs";
+inline constexpr char kApartWorkDirectoryName[] = "plyfs";
+
+// Stands in a Place for the path of work(), which is not one from the branch's root: no path that
+// is begins with a slash.
+inline constexpr char kWorkPlace[] = "/";
 
 // A mount that ended without tidying up, claimed as long as `lock` is open.
 struct DeadMount {
@@ -55,9 +62,14 @@ struct Leftovers {
 
 class WorkDirectory {
 public:
-    // `root` is the branch's root, borrowed: it must stay open as long as this object lives.
-    // Touches nothing.
-    WorkDirectory(int root, MountId mount);
+    enum class Home : std::uint8_t {
+        Root,   // of the branch
+        Apart,  // a directory on the branch's mount that is there for this only
+    };
+
+    // `home` is the directory that it is in, borrowed: it must stay open as long as this object
+    // lives. Touches nothing.
+    WorkDirectory(int home, MountId mount, Home kind = Home::Root);
     ~WorkDirectory();
     WorkDirectory(const WorkDirectory&) = delete;
     WorkDirectory& operator=(const WorkDirectory&) = delete;
@@ -82,8 +94,13 @@ public:
     Result<bool> has_records();
 
     const MountId& mount() const noexcept { return mount_; }
-    // The path of work() from the branch's root.
-    std::string work_path() const;
+    // For the parent of a Place in work().
+    static std::string work_path() { return kWorkPlace; }
+    Home home() const noexcept { return kind_; }
+
+    // Where the marks of format/overlay_work.h are: in the directory apart, as the kernel's
+    // overlayfs has it, or in `.plyfs`. Makes nothing. ENOENT: not there yet.
+    Result<UniqueFd> overlay_base() const;
 
     // A name that this mount has not used before: PREFIX.COUNTER. Unique on every branch of the
     // process, since work() belongs to this mount alone.
@@ -130,10 +147,15 @@ private:
     Result<const Opened*> opened() EXCLUDES(mutex_);
     Result<Opened*> opened_locked() REQUIRES(mutex_);
     Result<Opened> open() const;
+    Name name() const;
+    // ENOENT: it was not made yet.
+    Result<UniqueFd> open_existing() const;
+    Result<bool> remove_whole(int directory) const;
 
     // Constant after construction.
-    const int root_;
+    const int home_;
     const MountId mount_;
+    const Home kind_;
 
     Mutex mutex_;
     std::optional<Opened> opened_ GUARDED_BY(mutex_);

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <filesystem>
 #include <fstream>
 #include <tuple>
 
 #include "core/plan_runs.h"
+#include "sys/statx.h"
+#include "union/intent_file.h"
 
 namespace plyfs::test {
 namespace {
@@ -245,6 +248,41 @@ TEST_CASE("objects that are gone are told", "[recovery]") {
     CHECK(report.completed == 1);
     CHECK(report.warnings.size() == 1);
     CHECK(killed.scratch.tree().empty());
+}
+
+TEST_CASE("recovery finds what a record names in a work directory", "[recovery]") {
+    using Home = WorkDirectory::Home;
+    const Home kind = GENERATE(Home::Root, Home::Apart);
+    ScratchBranches scratch(2);  // the second is the directory apart
+    const int home = scratch.root(kind == Home::Root ? 0 : 1);
+    scratch.make_file("0/victim");
+    scratch.make_file("0/other");
+    {
+        WorkDirectory dead(home, make_mount_id().value(), kind);
+        const int work = dead.work().value();
+        scratch.make_file("0/staged");
+        auto replace = std::get<Replace>(scratch.replace("0/staged", "0/victim"));
+        auto bury = std::get<Bury>(scratch.bury("0/other"));
+        fs::rename("/proc/self/fd/" + std::to_string(replace.from.directory) + "/staged",
+                   "/proc/self/fd/" + std::to_string(work) + "/staged");
+        const Identity root = Identity::of(sys::stat_descriptor(scratch.root(0)).value());
+        replace.from = {work, WorkDirectory::work_path(), "staged"};
+        replace.to.parent_identity = bury.place.parent_identity = root;
+        const Intent intent{.mount = dead.mount(),
+                            .home = dead.id().value(),
+                            .sequence = next_sequence(),
+                            .ids = {dead.id().value()},
+                            .plan = {replace, bury}};
+        REQUIRE(write_intent(intent, dead));
+    }
+    WorkDirectory work(home, make_mount_id().value(), kind);
+    const PlanBranch branch{scratch.root(0), &work};
+    const RecoveryReport report = recover({&branch, 1});
+    CHECK(report.warnings.empty());
+    CHECK(report.completed == 1);
+    CHECK(tidy({&branch, 1}));
+    CHECK(scratch.tree() == Tree{{"0/victim", "0/staged"}});
+    CHECK(scratch.names() == std::vector<std::string>{"0", "0/victim", "1"});
 }
 
 }  // namespace plyfs::test

@@ -46,6 +46,17 @@ TEST_CASE("a work directory appears when it is needed and goes when it is empty"
     CHECK(*mount.work(0).remove_if_empty());
 }
 
+TEST_CASE("a work directory apart leaves the branch's root alone", "[work_directory]") {
+    ScratchBranches scratch(2);  // the second is the directory apart
+    WorkDirectory work(scratch.root(1), make_mount_id().value(), WorkDirectory::Home::Apart);
+    CHECK(work.overlay_base());
+    REQUIRE(work.work());
+    CHECK(fs::is_empty(scratch.host_path("0")));
+    CHECK(fs::is_directory(scratch.host_path("1/plyfs/work/" + work.mount())));
+    CHECK(*work.remove_if_empty());
+    CHECK(scratch.names() == std::vector<std::string>{"0", "1"});
+}
+
 TEST_CASE("a branch keeps its id over mounts", "[work_directory]") {
     ScratchBranches scratch(1);
     const BranchId first = ScratchMount(scratch).work(0).id().value();

@@ -144,6 +144,15 @@ TEST_CASE("all errors of a file are reported, up to a limit", "[config]") {
     CHECK(read_yaml(many, "f", "/", draft).size() == 20);
 }
 
+TEST_CASE("a branch may have its work directory apart", "[config]") {
+    Draft draft;
+    const auto errors =
+        read_yaml("branches: [{path: a, work: b}, {path: c, work: ''}]", "x.yaml", "/etc", draft);
+    CHECK(test::text_of(errors) == "x.yaml:1: branches[1].work: is an empty path");
+    REQUIRE(draft.branches.size() == 2);
+    CHECK(draft.branches[0].work_directory == "b");
+}
+
 TEST_CASE("aliases cannot multiply the work", "[config]") {
     std::string text = "a0: &a0 [x, x]\n";
     for (int i = 1; i < 60; ++i)
