@@ -4,6 +4,9 @@
 #include <CLI/CLI.hpp>
 
 #include <algorithm>
+#include <utility>
+
+#include "config/configuration.h"
 
 namespace plyfs::cli {
 
@@ -53,9 +56,14 @@ ParsedArguments<Arguments> run(CLI::App& app, Arguments& arguments,
 ParsedArguments<MountArguments> with_source(ParsedArguments<MountArguments> parsed,
                                             bool needs_mountpoint) {
     if (!parsed) return parsed;
-    const auto* arguments = std::get_if<MountArguments>(&*parsed);
+    auto* arguments = std::get_if<MountArguments>(&*parsed);
     if (arguments == nullptr) return parsed;
-    if (arguments->source.empty()) return std::unexpected(UsageError{"SOURCE is missing"});
+    const bool has_layers = config::names_layers(arguments->option_lists);
+    // The one word is the mountpoint then.
+    if (has_layers && arguments->mountpoint.empty())
+        std::swap(arguments->source, arguments->mountpoint);
+    if (arguments->source.empty() && !has_layers)
+        return std::unexpected(UsageError{"SOURCE is missing"});
     if (needs_mountpoint && arguments->mountpoint.empty())
         return std::unexpected(UsageError{"MOUNTPOINT is missing"});
     return parsed;

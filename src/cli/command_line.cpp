@@ -16,6 +16,7 @@ constexpr std::string_view kHelp =
 
 Usage:
   plyfs [mount] SOURCE [MOUNTPOINT] [-o OPTIONS]... [-f] [-d]
+  plyfs -o lowerdir=LOWER[:...][,upperdir=UPPER,workdir=WORK][,...] MOUNTPOINT
   plyfs umount [-l] MOUNTPOINT...
   plyfs check SOURCE [MOUNTPOINT] [-o OPTIONS]...
   plyfs COMMAND --help

@@ -3,6 +3,7 @@
 // From argv to a Command:
 //
 //   plyfs [mount] SOURCE [MOUNTPOINT] [-o OPTIONS]... [-f] [-d]
+//   plyfs -o lowerdir=LOWER[:...][,upperdir=UPPER,workdir=WORK][,...] MOUNTPOINT
 //   plyfs umount [-l] MOUNTPOINT...
 //   plyfs check SOURCE [MOUNTPOINT] [-o OPTIONS]...
 //   mount.plyfs SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]

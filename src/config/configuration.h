@@ -48,6 +48,10 @@ struct Configuration {
 // True for the name of an existing regular file that ends in .yaml or .yml.
 bool is_yaml_file(const std::string& source);
 
+// Whether the options name what is united (lowerdir= and so on, as those of mount -t overlay do):
+// then there is no source, or a word that means nothing.
+bool names_layers(const std::vector<std::string>& option_lists);
+
 // A source that names a YAML file is read; the options go over it. The result has its branches
 // expanded and in precedence (writable ones first); validate() it before use.
 std::expected<Configuration, ConfigErrors> load(const Request& request,

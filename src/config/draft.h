@@ -21,6 +21,7 @@ using Origins = std::map<std::string, Location, std::less<>>;
 struct Draft {
     Options options;  // without branches
     std::vector<BranchPattern> branches;
+    bool overlay_form = false;  // options name the branches (overlay_form.h): defaults follow
     Origins origins;
     std::vector<std::string> warnings;
 };

@@ -9,6 +9,7 @@
 #include "config/branch_expansion.h"
 #include "config/configuration.h"
 #include "config/mount_options.h"
+#include "config/overlay_form.h"
 #include "config/yaml_reader.h"
 
 namespace plyfs::config {
@@ -60,6 +61,17 @@ void read_source(const Request& request, const Location& where, bool has_file, D
     }
 }
 
+// Options that name the branches stand for the source.
+void read_branches(const Request& request, const std::vector<Option>& options,
+                   const Location& where, bool has_file, Draft& draft, ConfigErrors& errors) {
+    if (!is_overlay_form(options)) return read_source(request, where, has_file, draft, errors);
+    if (is_yaml_file(absolute_path(request.source, where.directory)))
+        errors.push_back({{"command line", where.directory, 0, 0, "branches"},
+                          "the source is a YAML file, and options name layers",
+                          "give one of them, or the file by config="});
+    append(errors, read_overlay_form(options, where, draft));
+}
+
 Draft default_draft(const Environment& environment) {
     Draft draft;
     draft.options.allow_other = environment.root;
@@ -75,6 +87,13 @@ void complete(Draft& draft, const Environment& environment) {
         if (!given("cache.attributes")) options.cache.attributes = kExclusiveValidity;
     }
     if (!options.xattrs && !given("posix_acl")) options.posix_acl = false;
+    if (draft.overlay_form) {
+        if (!given("min_free_space")) options.min_free_space = 0;
+        if (!given("policies.create")) options.policies.create = Policy::Ff;
+        options.read_only |= std::ranges::none_of(draft.branches, [](const BranchPattern& branch) {
+            return branch.mode == BranchMode::ReadWrite;
+        });
+    }
     // fusermount3 forces both on whoever is not root.
     if (!environment.root) options.no_suid = options.no_dev = true;
 }
@@ -127,11 +146,23 @@ std::string joined_paths(const std::vector<BranchOptions>& branches) {
     return joined;
 }
 
+// What the mount is called in tables of mounts: as given, by which mount(8) tells that a line of
+// fstab is mounted already.
+std::string default_name(const Request& request, const Draft& draft, const Options& options) {
+    if (draft.overlay_form) return request.source.empty() ? "plyfs" : request.source;
+    return names_source(request) ? request.source : joined_paths(options.branches);
+}
+
 }  // namespace
 
 Environment Environment::current() {
     std::error_code error;
     return {std::filesystem::current_path(error).string(), geteuid() == 0};
+}
+
+bool names_layers(const std::vector<std::string>& option_lists) {
+    return std::ranges::any_of(
+        option_lists, [](const std::string& list) { return is_overlay_form(split_options(list)); });
 }
 
 bool is_yaml_file(const std::string& source) {
@@ -152,8 +183,10 @@ std::expected<Configuration, ConfigErrors> load(const Request& request,
     const auto file = named_file(options, where, errors);
     if (file)
         append(errors, read_yaml_file(absolute_path(*file, environment.directory), *file, draft));
-    read_source(request, where, file.has_value(), draft, errors);
-    append(errors, apply_options(options, where, request.sloppy, draft));
+    read_branches(request, options, where, file.has_value(), draft, errors);
+    // Container engines hand on options of the tool they know.
+    const bool sloppy = request.sloppy || is_overlay_form(options);
+    append(errors, apply_options(options, where, sloppy, draft));
     if (!request.mountpoint.empty()) {
         draft.options.mountpoint = absolute_path(request.mountpoint, environment.directory);
         draft.origins.insert_or_assign(
@@ -165,10 +198,8 @@ std::expected<Configuration, ConfigErrors> load(const Request& request,
     configuration.options = draft.options;
     configuration.options.mountpoint = real_directory(draft.options.mountpoint);
     take_branches(draft, configuration, errors);
-    // As given: by it mount(8) tells that a line of fstab is mounted already.
     if (configuration.options.fsname.empty())
-        configuration.options.fsname =
-            names_source(request) ? request.source : joined_paths(configuration.options.branches);
+        configuration.options.fsname = default_name(request, draft, configuration.options);
     if (!errors.empty()) return std::unexpected(std::move(errors));
     configuration.origins = std::move(draft.origins);
     configuration.warnings = std::move(draft.warnings);

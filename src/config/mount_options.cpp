@@ -7,6 +7,7 @@
 
 #include "config/names.h"
 #include "config/option_table.h"
+#include "config/overlay_form.h"
 #include "config/settings.h"
 #include "config/suggestion.h"
 
@@ -48,14 +49,52 @@ Parsed<void> apply_flag(const Flag& flag, const Option& option, const Location& 
     return {};
 }
 
-Parsed<void> apply_foreign(const ForeignOption& foreign, const Location& where, Draft& draft) {
+// The setting's value for what was written.
+Parsed<std::string> translated(const Alias& alias, const Option& option) {
+    if (alias.words.empty()) {
+        if (!option.value && find_setting(alias.yaml)->kind != SettingKind::Boolean)
+            return std::unexpected(
+                Complaint{"needs a value", fmt::format("{}=VALUE", option.written)});
+        return option.value.value_or("true");
+    }
+    const std::string_view written = option.value ? *option.value : std::string_view("on");
+    const auto found = std::ranges::find(alias.words, written, &Alias::Word::written);
+    if (found == alias.words.end())
+        return std::unexpected(
+            Complaint{fmt::format("`{}` is not one of its values", written), ""});
+    return std::string(found->value);
+}
+
+// False: it is none.
+Parsed<bool> apply_aliases(const Option& option, const Location& where, Draft& draft) {
+    bool known = false;
+    for (const Alias& alias : aliases()) {
+        if (alias.option != option.key) continue;
+        known = true;
+        const auto value = translated(alias, option);
+        if (!value) return std::unexpected(value.error());
+        auto applied = apply_setting(*find_setting(alias.yaml), draft, *value, where);
+        if (!applied) return std::unexpected(std::move(applied.error()));
+    }
+    return known;
+}
+
+// Words only: 0 may be a number, a user's or any other.
+bool is_turned_off(const Option& option) {
+    return option.value &&
+           (*option.value == "off" || *option.value == "no" || *option.value == "false");
+}
+
+Parsed<void> apply_foreign(const ForeignOption& foreign, const Option& option,
+                           const Location& where, Draft& draft) {
     switch (foreign.treatment) {
         case Treatment::Ignored: break;
         case Treatment::Obsolete:
             draft.warnings.push_back(warning_text(where, "has no effect, ignored"));
             break;
         case Treatment::Unsupported:
-            draft.warnings.push_back(warning_text(where, "not supported, ignored"));
+            if (!is_turned_off(option))
+                draft.warnings.push_back(warning_text(where, "not supported, ignored"));
             break;
         case Treatment::Refused:
             return std::unexpected(Complaint{"is not supported", std::string(foreign.reason)});
@@ -64,12 +103,15 @@ Parsed<void> apply_foreign(const ForeignOption& foreign, const Location& where, 
 }
 
 Parsed<void> apply_option(const Option& option, const Location& where, bool sloppy, Draft& draft) {
-    if (option.key == "config") return {};
+    if (option.key == "config" || is_overlay_option(option.key)) return {};
     if (const Setting* setting = find_option(option.key))
         return apply_setting_option(*setting, option, where, draft);
     if (const Flag* flag = find_flag(option.key)) return apply_flag(*flag, option, where, draft);
+    const auto known = apply_aliases(option, where, draft);
+    if (!known) return std::unexpected(known.error());
+    if (*known) return {};
     if (const ForeignOption* foreign = find_foreign_option(option.key))
-        return apply_foreign(*foreign, where, draft);
+        return apply_foreign(*foreign, option, where, draft);
     if (sloppy) {
         draft.warnings.push_back(warning_text(where, "unknown option, ignored"));
         return {};
@@ -93,6 +135,8 @@ ConfigErrors apply_options(std::span<const Option> options, const Location& wher
 
 std::vector<std::string_view> known_options() {
     std::vector<std::string_view> names{"config"};
+    names.insert(names.end(), overlay_options().begin(), overlay_options().end());
+    for (const Alias& alias : aliases()) names.push_back(alias.option);
     for (const Setting& setting : settings())
         if (!setting.option.empty()) names.push_back(setting.option);
     for (const Flag& flag : flags()) names.push_back(flag.option);
@@ -100,6 +144,8 @@ std::vector<std::string_view> known_options() {
         if (!foreign.option.ends_with('*') && !foreign.option.starts_with('-'))
             names.push_back(foreign.option);
     std::ranges::sort(names);
+    const auto repeated = std::ranges::unique(names);
+    names.erase(repeated.begin(), repeated.end());
     return names;
 }
 

@@ -12,8 +12,9 @@ namespace plyfs::config {
 
 // `where` gives the source and the directory; its key is replaced by each option's. With `sloppy`
 // (mount -s) an unknown option is a warning. `config=FILE` is skipped: load() has read the file
-// before, since the command line goes over it. Setting a category's policy drops the policies set
-// before for single functions of that category, as in mergerfs.
+// before, since the command line goes over it; so are the options of overlay_form.h. Setting a
+// category's policy drops the policies set before for single functions of that category, as in
+// mergerfs.
 ConfigErrors apply_options(std::span<const Option> options, const Location& where, bool sloppy,
                            Draft& draft);
 

@@ -26,8 +26,11 @@ std::vector<Option> split_options(std::string_view text) {
             option.value.emplace();
             continue;
         }
-        if (c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\'))
+        if (option.value) option.raw += c;
+        if (c == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\')) {
             c = text[++i];
+            if (option.value) option.raw += c;
+        }
         (option.value ? *option.value : option.written) += c;
     }
     finish();

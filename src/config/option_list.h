@@ -15,6 +15,7 @@ struct Option {
     std::string written;               // the key as the user wrote it
     std::string key;                   // with `-` for every `_`
     std::optional<std::string> value;  // absent without `=`, which differs from empty
+    std::string raw;                   // the value with all its backslashes
 };
 
 // Empty elements (`a,,b`) are skipped, as mount(8) skips them.

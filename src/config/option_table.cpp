@@ -33,6 +33,23 @@ constexpr Flag kFlags[] = {
     {"group", {{{"mount.nosuid", true}, {"mount.nodev", true}}}},
 };
 
+constexpr Alias::Word kRedirectWords[] = {
+    {"on", "true"}, {"off", "false"}, {"follow", "false"}, {"nofollow", "false"}};
+constexpr Alias::Word kUserXattrWords[] = {{"on", "user"}};
+constexpr Alias::Word kNoWords[] = {{"on", "false"}, {"1", "false"}, {"0", "true"}};
+
+constexpr Alias kAliases[] = {
+    {"redirect-dir", "copy_up.redirect", kRedirectWords},
+    {"metacopy", "copy_up.metacopy", {}},
+    {"index", "copy_up.index", {}},
+    {"userxattr", "copy_up.xattrs", kUserXattrWords},
+    {"fsync", "copy_up.fsync", {}},
+    {"noacl", "posix_acl", kNoWords},
+    {"noxattrs", "xattrs", kNoWords},
+    {"timeout", "cache.entry", {}},
+    {"timeout", "cache.attributes", {}},
+};
+
 constexpr std::string_view kNoRemount = "unmount it and mount it again";
 
 constexpr ForeignOption kForeignOptions[] = {
@@ -108,6 +125,25 @@ constexpr ForeignOption kForeignOptions[] = {
     {"statfs-ignore", Treatment::Unsupported, ""},
     {"symlinkify*", Treatment::Unsupported, ""},
 
+    {"static-nlink", Treatment::Ignored, ""},
+    {"threaded", Treatment::Ignored, ""},
+    {"uuid", Treatment::Ignored, ""},
+    {"writeback", Treatment::Ignored, ""},
+    {"xino", Treatment::Ignored, ""},
+
+    {"context", Treatment::Unsupported, ""},
+    {"defcontext", Treatment::Unsupported, ""},
+    {"fscontext", Treatment::Unsupported, ""},
+    {"gidmapping", Treatment::Unsupported, ""},
+    {"nfs-export", Treatment::Unsupported, ""},
+    {"rootcontext", Treatment::Unsupported, ""},
+    {"squash-to-gid", Treatment::Unsupported, ""},
+    {"squash-to-root", Treatment::Unsupported, ""},
+    {"squash-to-uid", Treatment::Unsupported, ""},
+    {"uidmapping", Treatment::Unsupported, ""},
+    {"verity", Treatment::Unsupported, ""},
+    {"xattr-permissions", Treatment::Unsupported, ""},
+
     {"remount", Treatment::Refused, kNoRemount},
     {"branches", Treatment::Refused, "the branches are the first argument, before the mountpoint"},
     {"allow-root", Treatment::Refused, "use allow_other"},
@@ -128,6 +164,10 @@ std::span<const Flag> flags() {
 const Flag* find_flag(std::string_view option) {
     const auto* found = std::ranges::find(kFlags, option, &Flag::option);
     return found == std::end(kFlags) ? nullptr : found;
+}
+
+std::span<const Alias> aliases() {
+    return kAliases;
 }
 
 std::span<const ForeignOption> foreign_options() {

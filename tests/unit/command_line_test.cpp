@@ -131,6 +131,20 @@ TEST_CASE("a YAML file that names its mountpoint needs no other", "[cli]") {
           "plyfs: see `plyfs --help`\n");
 }
 
+TEST_CASE("where options name layers the one word is the mountpoint", "[cli][overlay_form]") {
+    const Scratch scratch;
+    const std::string lower = "lowerdir=" + scratch.directory("a");
+    const std::string mnt = scratch.directory("mnt");
+    const auto mountpoint = [](const auto& command) {
+        return command.configuration.options.mountpoint;
+    };
+    CHECK(mountpoint(parse_as<MountCommand>({"plyfs", "-o", lower, mnt})) == mnt);
+    CHECK(mountpoint(parse_as<MountCommand>({"plyfs", "overlay", mnt, "-o", lower})) == mnt);
+    CHECK(mountpoint(parse_as<MountCommand>({"mount.plyfs", "overlay", mnt, "-o", lower})) == mnt);
+    CHECK(mountpoint(parse_as<CheckCommand>({"plyfs", "check", "-o", lower})).empty());
+    CHECK(parse({"plyfs", "-o", lower}).error().exit_code == kUsage);
+}
+
 TEST_CASE("umount touches plyfs mounts only", "[cli]") {
     const Scratch scratch;
     const auto command =

@@ -14,6 +14,7 @@
 
 #include "config/mount_options.h"
 #include "config/option_table.h"
+#include "config/overlay_form.h"
 #include "config/settings.h"
 #include "config/yaml_reader.h"
 #include "config_scratch.h"
@@ -58,6 +59,8 @@ std::string normalized(std::string name) {
 
 Names known_option_names() {
     Names names{"config"};
+    for (const std::string_view option : overlay_options()) names.emplace(option);
+    for (const Alias& alias : aliases()) names.emplace(alias.option);
     for (const Setting& setting : settings())
         if (!setting.option.empty()) names.emplace(setting.option);
     for (const Flag& flag : flags()) names.emplace(flag.option);

@@ -36,6 +36,54 @@ TEST_CASE("writable branches come before read-only ones, else in the order given
     CHECK(configuration.options.fsname == "a=RO:b:c=RO:d=NC");
 }
 
+TEST_CASE("options name layers as those of mount -t overlay", "[config][overlay_form]") {
+    const Scratch scratch;
+    for (const auto* name : {"top", "b:c", "upper", "work", "mnt"}) scratch.directory(name);
+    const Options options =
+        loaded({"", "mnt", {R"(lowerdir=top:b\:c)", "upperdir=upper,workdir=work"}},
+               scratch.environment())
+            .options;
+    REQUIRE(options.branches.size() == 3);
+    CHECK(options.branches[0] ==
+          BranchOptions{scratch / "upper", BranchMode::ReadWrite, {}, scratch / "work"});
+    CHECK(options.branches[1] == BranchOptions{scratch / "top", BranchMode::ReadOnly, {}, {}});
+    CHECK(options.branches[2].path == scratch / "b:c");
+    CHECK(options.min_free_space == 0);
+    CHECK(options.policies.create == Policy::Ff);
+    CHECK(options.fsname == "plyfs");
+    CHECK_FALSE(options.read_only);
+
+    SECTION("what is given replaces the defaults of this form") {
+        const auto given =
+            loaded({"overlay", "mnt", {"minfreespace=1G,lowerdir=top,category.create=mfs,zebra"}},
+                   scratch.environment());
+        CHECK(given.options.min_free_space == std::uint64_t{1} << 30);
+        CHECK(given.options.policies.create == Policy::Mfs);
+        CHECK(given.options.fsname == "overlay");
+        CHECK(given.options.read_only);
+        CHECK(given.warnings ==
+              std::vector<std::string>{"-o options: zebra: unknown option, ignored"});
+    }
+    SECTION("layers given again replace those before, lowerdir+ adds one") {
+        const auto given = loaded({"", "mnt", {"lowerdir=upper,lowerdir=top,lowerdir+=work"}},
+                                  scratch.environment());
+        REQUIRE(given.options.branches.size() == 2);
+        CHECK(given.options.branches[0].path == scratch / "top");
+        CHECK(given.options.branches[1].path == scratch / "work");
+    }
+    SECTION("a configuration file may give the other options") {
+        scratch.file("pool.yaml", "branches: [missing]\nlocks: branch\n");
+        const auto given =
+            loaded({"none", "mnt", {"config=pool.yaml,lowerdir=top"}}, scratch.environment());
+        CHECK(given.options.locks == LockScope::Branch);
+        CHECK(given.options.branches.size() == 1);
+        CHECK(
+            load_errors({"pool.yaml", "mnt", {"lowerdir=top"}}, scratch.environment()) ==
+            "command line: branches: the source is a YAML file, and options name layers (give one "
+            "of them, or the file by config=)");
+    }
+}
+
 TEST_CASE("the command line goes over the file", "[config]") {
     const Scratch scratch;
     scratch.directory("etc/a");

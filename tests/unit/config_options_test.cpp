@@ -45,6 +45,7 @@ TEST_CASE("option lists are split at commas", "[config]") {
     CHECK(options[3].written == "d_e");
     CHECK(options[3].value == "");
     CHECK(options[4].key == ",");
+    CHECK(options[2].raw == R"(x\,y\\z=\:)");
 }
 
 TEST_CASE("mount options set what they name", "[config]") {
@@ -126,6 +127,22 @@ TEST_CASE("options of mergerfs that have no effect here are warned about", "[con
                                    "-o options: inodecalc: not supported, ignored"});
 }
 
+TEST_CASE("options of overlayfs and fuse-overlayfs set what plyfs has for them", "[config]") {
+    const auto applied = apply(
+        "redirect_dir=follow,metacopy=on,index=off,userxattr,fsync=0,noacl,noxattrs=1,timeout=5,"
+        "xino=auto,uuid=null,static_nlink,threaded=0,nfs_export=off,verity=off,writeback=1");
+    CHECK(applied.errors.empty());
+    CHECK(applied.warnings.empty());
+    const Options& options = applied.options;
+    CHECK(options.copy_up ==
+          CopyUpOptions{{}, false, false, true, false, WhiteoutForm::Auto, MarkNames::User});
+    CHECK_FALSE(options.posix_acl);
+    CHECK_FALSE(options.xattrs);
+    CHECK(options.cache.entry == 5s);
+    CHECK(options.cache.attributes == 5s);
+    CHECK(apply("uidmapping=0:1:2,squash_to_uid=0,verity=on").warnings.size() == 3);
+}
+
 TEST_CASE("wrong mount options say what to write", "[config]") {
     struct Row {
         std::string_view text;
@@ -135,6 +152,8 @@ TEST_CASE("wrong mount options say what to write", "[config]") {
         Row{"cache.entri=1", "cache.entri: unknown option (did you mean `cache.entry`?)"},
         Row{"zebra", "zebra: unknown option"},
         Row{"minfreespace", "minfreespace: needs a value (minfreespace=VALUE)"},
+        Row{"timeout", "timeout: needs a value (timeout=VALUE)"},
+        Row{"redirect_dir=x", "redirect_dir: `x` is not one of its values"},
         Row{"ro=1", "ro: takes no value"},
         Row{"passthrough.io=wo", "passthrough.io: passthrough for `wo` alone is refused (a file "
                                  "opened both ways would fail: write on or off)"},
