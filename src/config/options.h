@@ -128,6 +128,9 @@ struct Options {
     LockScope locks = LockScope::Local;
     bool posix_acl = true;
     bool xattrs = true;
+    // Nothing waits for the disk, fsync(2) neither: what was written may be gone after a crash of
+    // the system, and a mark keeps anybody from mounting the writable branches then.
+    bool is_volatile = false;
     LoggingOptions logging;
     LimitOptions limits;
 

@@ -176,6 +176,7 @@ constexpr Setting kSettings[] = {
 
     choice<lock_scope_names>("locks", "locks", [](auto& o) -> auto& { return o.locks; }),
     boolean("posix_acl", "posix-acl", [](auto& o) -> auto& { return o.posix_acl; }),
+    boolean("volatile", "volatile", [](auto& o) -> auto& { return o.is_volatile; }),
     {"xattrs", "xattr", SettingKind::Boolean, apply_xattrs,
      [](const Options& o) -> std::optional<std::string> { return o.xattrs ? "true" : "false"; }},
 

@@ -77,6 +77,12 @@ std::shared_ptr<const UniqueFd> data_of(fuse_req_t request, Context& context,
     return nullptr;
 }
 
+// What an open asks of the branch: on volatile ones nothing waits for the disk.
+int branch_flags(const Context& context, const fuse_file_info& info) {
+    constexpr int kWait = O_SYNC | O_DSYNC;
+    return context.options.is_volatile ? info.flags & ~kWait : info.flags;
+}
+
 // The open file of `info`, or null after EBADF was answered.
 std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
                                           const fuse_file_info* info) {
@@ -89,8 +95,8 @@ std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
 
 void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
     serve(request, [&](Context& context) {
-        const auto opened =
-            context.united.open(Asked(request), node, info->flags, current_extras().kill_set_id);
+        const auto opened = context.united.open(Asked(request), node, branch_flags(context, *info),
+                                                current_extras().kill_set_id);
         if (!opened) return reply_error(request, opened.error());
         const auto attached = attach(context, *opened, true, *info);
         if (!attached) {
@@ -106,7 +112,8 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
     serve(request, [&](Context& context) {
         with_name(request, name, [&](Name valid) {
             reply_created(request, context,
-                          context.united.create(Asked(request), parent, valid, mode, info->flags),
+                          context.united.create(Asked(request), parent, valid, mode,
+                                                branch_flags(context, *info)),
                           info);
         });
     });
@@ -114,8 +121,10 @@ void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode
 
 void tmpfile(fuse_req_t request, fuse_ino_t parent, mode_t mode, fuse_file_info* info) {
     serve(request, [&](Context& context) {
-        reply_created(request, context,
-                      context.united.tmpfile(Asked(request), parent, mode, info->flags), info);
+        reply_created(
+            request, context,
+            context.united.tmpfile(Asked(request), parent, mode, branch_flags(context, *info)),
+            info);
     });
 }
 

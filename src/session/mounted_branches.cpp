@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "union/recovery.h"
+#include "union/volatile_mark.h"
 
 namespace plyfs::session {
 namespace {
@@ -42,6 +43,50 @@ std::vector<PlanBranch> plan_branches(const BranchSet& branches) {
     return result;
 }
 
+// The writable branches may hold anything, or what this plyfs does not know.
+std::expected<void, SessionError> check_usable(const config::Options& options,
+                                               const BranchSet& branches) {
+    for (std::size_t index = 0; index < branches.size(); ++index) {
+        const Branch& branch = *branches[index];
+        if (!branch.writable()) continue;
+        const auto marks = blocking_marks(branch);
+        if (!marks) {
+            return refuse(fmt::format("branch {}: its work directory can't be examined: {}",
+                                      branch.path(), marks.error().message()));
+        }
+        if (marks->empty()) continue;
+        const std::string place = options.branches[index].work_directory.value_or(
+                                      fmt::format("{}/{}", branch.path(), kWorkDirectoryName)) +
+                                  "/work/incompat/" + marks->front();
+        if (marks->front() != "volatile") {
+            return refuse(fmt::format("branch {}: {} asks for something that plyfs does not know",
+                                      branch.path(), place));
+        }
+        return refuse(fmt::format(
+            "branch {}: it was mounted `volatile` and not unmounted cleanly by plyfs (or is "
+            "mounted "
+            "now), so that it may hold anything; throw it away with its work directory, or, if the "
+            "system has not crashed since, remove {}",
+            branch.path(), place));
+    }
+    return {};
+}
+
+std::expected<void, SessionError> mark_volatile_branches(const BranchSet& branches) {
+    for (const auto& branch : branches) {
+        if (!branch->writable()) continue;
+        const auto marked = mark_volatile(*branch);
+        if (marked) continue;
+        for (const auto& done : branches) {
+            if (done == branch) break;
+            if (done->writable()) (void)unmark_volatile(*done);
+        }
+        return refuse(fmt::format("branch {}: can't be marked as volatile: {}", branch->path(),
+                                  marked.error().message()));
+    }
+    return {};
+}
+
 // Nobody is to find out in the middle of something that the marks asked for can't be made.
 std::expected<void, SessionError> check_marks(const BranchSet& branches) {
     for (const auto& branch : branches) {
@@ -63,6 +108,15 @@ void recover_branches(const BranchSet& branches) {
             "recovered after a crash: {} operations completed, {} undone, {} left, {} damaged",
             report.completed, report.undone, report.left, report.damaged);
     }
+}
+
+std::expected<void, SessionError> try_to_prepare(const config::Options& options,
+                                                 const BranchSet& branches) {
+    if (const auto usable = check_usable(options, branches); !usable) return usable;
+    recover_branches(branches);
+    if (const auto marks = check_marks(branches); !marks) return marks;
+    return options.is_volatile ? mark_volatile_branches(branches)
+                               : std::expected<void, SessionError>{};
 }
 
 }  // namespace
@@ -87,14 +141,21 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
     return branches;
 }
 
-std::expected<void, SessionError> prepare_branches(const BranchSet& branches) {
-    recover_branches(branches);
-    auto checked = check_marks(branches);
-    if (!checked) tidy(plan_branches(branches));
-    return checked;
+std::expected<void, SessionError> prepare_branches(const config::Options& options,
+                                                   const BranchSet& branches) {
+    auto prepared = try_to_prepare(options, branches);
+    if (!prepared) tidy(plan_branches(branches));
+    return prepared;
 }
 
-void release_branches(const BranchSet& branches) {
+void release_branches(const config::Options& options, const BranchSet& branches) {
+    for (const auto& branch : branches) {
+        if (!options.is_volatile || !branch->writable()) continue;
+        const auto unmarked = unmark_volatile(*branch);
+        if (unmarked) continue;
+        spdlog::warn("branch {}: stays marked as volatile: {}", branch->path(),
+                     unmarked.error().message());
+    }
     tidy(plan_branches(branches));
 }
 

@@ -15,11 +15,12 @@ namespace plyfs::session {
 
 std::expected<BranchSet, SessionError> open_branches(const config::Options& options);
 
-// Before writable branches are written: what daemons that died left in the middle is completed, and
-// marks can be made in the form that was asked for.
-std::expected<void, SessionError> prepare_branches(const BranchSet& branches);
+// Before writable branches are written: they may be, what daemons that died left in the middle is
+// completed, marks can be made in the form that was asked for, and volatile branches are marked so.
+std::expected<void, SessionError> prepare_branches(const config::Options& options,
+                                                   const BranchSet& branches);
 
 // Afterwards: takes away what the mount alone needed on them.
-void release_branches(const BranchSet& branches);
+void release_branches(const config::Options& options, const BranchSet& branches);
 
 }  // namespace plyfs::session

@@ -46,7 +46,6 @@ fuse_lowlevel_ops operations(const config::Options& options) {
     table.release = &release;
     table.read = &read;
     table.write = &write;
-    table.fsync = &fsync;
     table.fallocate = &fallocate;
     table.copy_file_range = &copy_file_range;
     table.lseek = &lseek;
@@ -56,8 +55,12 @@ fuse_lowlevel_ops operations(const config::Options& options) {
     table.readdir = &readdir;
     table.readdirplus = &readdirplus;
     table.releasedir = &releasedir;
-    table.fsyncdir = &fsyncdir;
 
+    // Without them the kernel answers fsync(2) by success, and asks no more.
+    if (!options.is_volatile) {
+        table.fsync = &fsync;
+        table.fsyncdir = &fsyncdir;
+    }
     if (options.locks == config::LockScope::Branch) {
         table.flush = &flush;
         table.getlk = &getlk;

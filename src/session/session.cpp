@@ -62,7 +62,7 @@ UnionOptions union_options(const config::Options& options) {
     if (options.limits.open_directories != 0) {
         result.open_directories = options.limits.open_directories;
     }
-    result.durable_copies = options.copy_up.fsync;
+    result.durable_copies = options.copy_up.fsync && !options.is_volatile;
     result.redirect = options.copy_up.redirect;
     result.metacopy = options.copy_up.metacopy;
     result.index = options.copy_up.index;
@@ -195,13 +195,13 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     auto branches = open_branches(options);
     if (!branches) return std::unexpected(branches.error());
     if (!options.read_only) {
-        const auto prepared = prepare_branches(*branches);
+        const auto prepared = prepare_branches(options, *branches);
         if (!prepared) return prepared;
     }
     Union united(*std::move(branches), std::move(wanted));
     auto served = serve(options, united, ready);
     united.release_work();
-    if (!options.read_only) release_branches(united.branches());
+    if (!options.read_only) release_branches(options, united.branches());
     return served;
 }
 

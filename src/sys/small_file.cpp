@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "sys/data.h"
 #include "sys/fault.h"
@@ -41,6 +42,13 @@ Result<void> synchronize_directory(int directory) {
     const Result<void> done = synchronize(opened.get(), false);
     if (!done && (done.error() == EINVAL || done.error() == EOPNOTSUPP)) return {};
     return done;
+}
+
+Result<void> synchronize_file_system(int directory) {
+    const UniqueFd opened = TRY(reopen(directory, O_RDONLY | O_DIRECTORY));
+    if (const int error = fault::check()) return fail(error);
+    if (::syncfs(opened.get()) != 0) return fail(Errno::last());
+    return {};
 }
 
 Result<void> random_bytes(std::span<std::byte> bytes) {

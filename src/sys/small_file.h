@@ -28,6 +28,9 @@ Result<void> write_new_file(int directory, Name name, std::string_view bytes, mo
 // thing (EINVAL, EOPNOTSUPP) have nothing to wait for.
 Result<void> synchronize_directory(int directory);
 
+// syncfs(2): everything of the file system that `directory` (O_PATH will do) is on.
+Result<void> synchronize_file_system(int directory);
+
 // getrandom(2).
 Result<void> random_bytes(std::span<std::byte> bytes);
 

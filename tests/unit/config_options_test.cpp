@@ -140,6 +140,7 @@ TEST_CASE("options of overlayfs and fuse-overlayfs set what plyfs has for them",
     CHECK_FALSE(options.xattrs);
     CHECK(options.cache.entry == 5s);
     CHECK(options.cache.attributes == 5s);
+    CHECK(options_of("volatile").is_volatile);
     CHECK(apply("uidmapping=0:1:2,squash_to_uid=0,verity=on").warnings.size() == 3);
 }
 
