@@ -75,6 +75,7 @@ Result<Attributes> Union::as_shown(const Node& node, Attributes attributes) cons
     if (inode != 0 && inode != kOwnInode) attributes.inode = inode;
     const std::string entry = nodes_.index_entry(node);
     if (!entry.empty()) TRY(count_indexed(entry, nodes_.stack(node).front(), attributes));
+    show_blocks(node, attributes);
     return attributes;
 }
 
@@ -111,10 +112,12 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
 
 Result<Attributes> Union::getattr(NodeId id, HandleId handle) {
     const NodeRef node = TRY(this->node(id));
-    if (const auto open_file = handle == 0 ? nullptr : files_.find(handle)) {
-        const auto data = TRY(data_of(open_file));
-        Attributes attributes = TRY(sys::stat_descriptor(data->get()));
-        attributes.inode = TRY(inode_of(attributes, data->get()));
+    const auto open_file = handle == 0 ? nullptr : files_.find(handle);
+    // Else it was copied up since, or its data alone are open.
+    if (open_file && open_file->real == nodes_.real(*node)) {
+        const int descriptor = open_file->descriptor.get();
+        Attributes attributes = TRY(sys::stat_descriptor(descriptor));
+        attributes.inode = TRY(inode_of(attributes, descriptor));
         return as_shown(*node, attributes);
     }
     const SharedLock lock(node->mutex);
@@ -125,7 +128,10 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
                                   HandleId handle) {
     TRY(request.journal.begin("setattr"));
     const NodeRef node = TRY(this->node(id));
-    TRY(copy_up(request, node, change.size == 0 ? CopyNeed::Truncated : CopyNeed::Data));
+    const CopyNeed need = !change.size        ? CopyNeed::Attributes
+                          : *change.size == 0 ? CopyNeed::Truncated
+                                              : CopyNeed::Data;
+    TRY(copy_up(request, node, need));
     {
         const SharedLock lock(node->mutex);
         const auto open_file = handle == 0 ? nullptr : files_.find(handle);

@@ -39,8 +39,17 @@ Result<BranchList> Union::copy_up_targets(const Node& parent, std::uint64_t byte
 }
 
 Result<void> Union::copy_up(const Request& request, const NodeRef& node, CopyNeed need) {
-    if (!needs_copy_up(*node)) return {};
+    const bool attributes_only = need == CopyNeed::Attributes;
+    if (!needs_copy_up(*node)) {
+        return attributes_only ? Result<void>{} : bring_data(request, node, need);
+    }
     if (node->is_directory()) return copy_directory_up(node);
+    TRY(copy_object_up(request, node, need));
+    // Somebody else may have made a copy without data meanwhile.
+    return attributes_only ? Result<void>{} : bring_data(request, node, need);
+}
+
+Result<void> Union::copy_object_up(const Request& request, const NodeRef& node, CopyNeed need) {
     const CopyUps::Turn turn = TRY(copy_ups_.enter(node->id, request.interrupted));
     if (!needs_copy_up(*node)) return {};
     UpperCopy copy{node, need, {}, {}, {}, {}};
@@ -54,7 +63,9 @@ Result<void> Union::copy_up(const Request& request, const NodeRef& node, CopyNee
         TRY(index_entry(copy.source.get(), copy.place.stack.front(), copy.shown)).value_or("");
     const NodeRef parent =
         copy.place.names.empty() ? nodes_.root() : copy.place.names.front().parent;
-    const std::uint64_t bytes = need == CopyNeed::Data ? copy.shown.blocks * 512 : 0;
+    copy.bare = TRY(bare_copy(copy));
+    const bool with_data = need != CopyNeed::Truncated && !copy.bare;
+    const std::uint64_t bytes = with_data ? copy.shown.blocks * 512 : 0;
     std::optional<Errno> failure;
     for (const std::size_t branch : TRY(copy_up_targets(*parent, bytes))) {
         const auto copied = copy_up_to(request, copy, static_cast<BranchIndex>(branch));
@@ -90,9 +101,21 @@ Result<void> Union::copy_up_to(const Request& request, const UpperCopy& copy, Br
         return format::is_mark_name(name, options_.marks);
     };
     options.observer.cancelled = request.interrupted;
-    if (copy.need == CopyNeed::Truncated) options.size_without_data = 0;
+    std::optional<LowerData> below;  // of a lower file that lacks its data itself
+    if (copy.need != CopyNeed::Truncated && !copy.bare) {
+        const SharedLock lock(copy.node->mutex);
+        below = TRY(data_below(*copy.node, copy.source.get()));
+    }
+    if (copy.need == CopyNeed::Truncated) {
+        options.size_without_data = 0;
+    } else if (copy.bare || below) {
+        options.size_without_data = copy.shown.size;
+    }
     const auto copied = TRY(copyup::copy_object(copy.source.get(), work, temporary, options));
-    const auto published = finish_copy(copy, copied, branch, work, temporary);
+    const auto published = [&]() -> Result<void> {
+        if (below) TRY(fill(request, *below, copied.descriptor.get()));
+        return finish_copy(copy, copied, branch, work, temporary);
+    }();
     if (!published) (void)sys::remove_name(work, temporary);  // gone where it was renamed
     return published;
 }
@@ -105,6 +128,7 @@ Result<void> Union::finish_copy(const UpperCopy& copy, const copyup::CopiedObjec
     const bool keeps_inode = copied.source.links == 1 || !copy.index_entry.empty();
     if (keeps_inode)
         TRY(mark_origin(copy.source.get(), copy.place.stack.front(), descriptor, branch));
+    if (copy.bare) TRY(mark_bare(descriptor, branch, *copy.bare));
     if (copied.source.is_regular() && options_.durable_copies) {
         TRY(sys::synchronize(descriptor, false));
     }
@@ -206,6 +230,7 @@ Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attr
     if (inode != kOwnInode) attributes.inode = inode;
     const std::string entry = node ? nodes_.index_entry(*node) : std::string();
     if (!entry.empty()) TRY(count_indexed(entry, hit.branch, attributes));
+    if (node) show_blocks(*node, attributes);
     return attributes;
 }
 
@@ -217,13 +242,17 @@ Union::data_of(const std::shared_ptr<const FileHandle>& file) const {
     const SharedLock node_lock(node->mutex);
     const RealId real = nodes_.real(*node);
     if (real == file->real) return own;
-    const Lock lock(file->followed->mutex);
-    if (!file->followed->descriptor || file->followed->real != real) {
+    FollowedFile& followed = *file->followed;
+    const Lock lock(followed.mutex);
+    if (!followed.descriptor || followed.real != real) {
         auto opened = open_object(*node, file->flags & (O_ACCMODE | O_NOATIME));
-        file->followed->descriptor = std::make_shared<const UniqueFd>(TRY(std::move(opened)));
-        file->followed->real = real;
+        followed.descriptor = std::make_shared<const UniqueFd>(TRY(std::move(opened)));
+        followed.real = real;
+        followed.has_data = false;
     }
-    return file->followed->descriptor;
+    // As long as the copy has no data they are where this file is open.
+    if (!followed.has_data) followed.has_data = !TRY(lacks_data(followed.descriptor->get()));
+    return followed.has_data ? followed.descriptor : own;
 }
 
 }  // namespace plyfs

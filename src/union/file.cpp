@@ -5,6 +5,7 @@
 
 #include "sys/metadata.h"
 #include "sys/open.h"
+#include "sys/statx.h"
 #include "union/union.h"
 
 namespace plyfs {
@@ -41,6 +42,11 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     }
     UniqueFd descriptor = TRY(std::move(found));
     if ((flags & O_TRUNC) != 0) TRY(sys::truncate(descriptor.get(), 0));
+    if (auto below = changes ? std::nullopt : TRY(data_below(*node, descriptor.get()))) {
+        descriptor = TRY(open_data(*below, wanted));
+        const RealId real = TRY(sys::stat_descriptor(descriptor.get())).real;
+        return opened({std::move(descriptor), node, real, below->branch, flags});
+    }
     return opened({std::move(descriptor), node, nodes_.real(*node), branch, flags});
 }
 

@@ -20,14 +20,13 @@ std::string joined(const std::vector<std::string>& components) {
     return path;
 }
 
-// What a redirect on disk says; one that makes no sense is an error of that object.
-Result<std::optional<format::Redirect>> redirect_of(int directory, const format::MarkRules& rules) {
-    auto redirect = format::read_redirect(directory, rules);
+}  // namespace
+
+Result<std::optional<format::Redirect>> Union::redirect_of(int object) const {
+    auto redirect = format::read_redirect(object, options_.marks);
     if (!redirect && redirect.error() == EINVAL) return fail(EIO);
     return redirect;
 }
-
-}  // namespace
 
 Result<Union::Spot> Union::spot(const Node& parent, Name name, BranchIndex branch,
                                 const std::optional<format::Redirect>& redirect) const {
@@ -95,7 +94,7 @@ Result<void> Union::see(const Node& parent, Name name, BranchIndex branch, Desce
             own.directory.opaque || TRY(format::has_dot_whiteout(directory, leaf, options_.marks));
         if (opaque) descent.ended = true;
         if (own.redirected && (is_lower(branch) || !descent.redirect)) {
-            descent.redirect = TRY(redirect_of(hit.self->get(), options_.marks));
+            descent.redirect = TRY(redirect_of(hit.self->get()));
         }
     }
     hits.push_back(std::move(hit));

@@ -15,7 +15,10 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     TRY(request.journal.begin("link"));
     const NodeRef parent = TRY(directory(new_parent_id));
     const NodeRef node = TRY(this->node(id));
-    if (!node->is_directory()) TRY(copy_up(request, node, CopyNeed::Data));
+    if (!node->is_directory()) {
+        TRY(copy_up(request, node, CopyNeed::Attributes));
+        TRY(make_movable(request, node));
+    }
     const Lock lock(parent->mutex);
     const Stack whiteouts = TRY(check_absent(*parent, new_name));
     // Before its lock is taken: it may be above `parent`.

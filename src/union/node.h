@@ -62,6 +62,9 @@ public:
     // shared while its location is used, alone while it changes. Order: see union.h.
     mutable SharedMutex mutex;
 
+    // A regular file that is known to have its data itself (metacopy.cpp).
+    mutable std::atomic<bool> own_data{false};
+
 private:
     friend class NodeTable;
     friend void intrusive_ptr_add_ref(Node* node) noexcept;

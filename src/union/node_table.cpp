@@ -258,6 +258,7 @@ void NodeTable::rebind(const NodeRef& node, const RealId& real, BranchIndex bran
     const auto it = objects_.find(node->real_);
     if (it != objects_.end() && it->second == node.get()) objects_.erase(it);
     node->real_ = real;
+    node->own_data = false;
     node->stack_.assign(1, branch);
     objects_.insert_or_assign(real, node.get());
     before = std::exchange(node->held_, std::move(held));

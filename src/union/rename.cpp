@@ -186,8 +186,10 @@ Result<void> Union::copy_up_name(const Request& request, const NodeRef& parent, 
         if (hits.empty()) return {};
         node = intern(parent, name, hits);
     }
-    TRY(copy_up(request, node, CopyNeed::Data));
-    return node->is_directory() ? Result<void>{} : give_name(parent, name, node);
+    TRY(copy_up(request, node, CopyNeed::Attributes));
+    if (node->is_directory()) return {};
+    TRY(make_movable(request, node));
+    return give_name(parent, name, node);
 }
 
 // What is seen below the old name would come up: a whiteout has to take its place.

@@ -201,6 +201,8 @@ private:
                       const std::optional<format::Redirect>& redirect) const;
     // Whether a read-only branch shows an object under the name once the writable ones have none.
     Result<bool> is_covered(const Node& parent, Name name) const;
+    // What the mark on disk says; one that makes no sense is an error of that object (EIO).
+    Result<std::optional<format::Redirect>> redirect_of(int object) const;
     bool is_lower(BranchIndex branch) const { return !branches_[branch]->writable(); }
     // The policy shows what the first branch has: there is no need to look at the others.
     static bool in_order(config::Policy policy);
@@ -341,17 +343,19 @@ private:
 
     // ---- copying up (copy_up.cpp) ----
     enum class CopyNeed : std::uint8_t {
-        Data,       // as it is
-        Truncated,  // empty: its data is about to go
+        Data,        // as it is
+        Truncated,   // empty: its data is about to go
+        Attributes,  // as it is; its data may stay below
     };
     // One object on its way up.
     struct UpperCopy {
         NodeRef node;
         CopyNeed need;
-        UniqueFd source;          // O_PATH
-        Attributes shown;         // as the union showed it
-        Location place;           // where it was found
-        std::string index_entry;  // of a file with several names; else empty
+        UniqueFd source;                         // O_PATH
+        Attributes shown;                        // as the union showed it
+        Location place;                          // where it was found
+        std::string index_entry;                 // of a file with several names; else empty
+        std::optional<format::Redirect> bare{};  // it goes without its data, which are there
     };
     // It is on read-only branches only.
     bool needs_copy_up(const Node& node) const;
@@ -361,6 +365,7 @@ private:
     // no branch takes it. EINTR: the caller gave up. ESTALE: it was renamed meanwhile.
     Result<void> copy_up(const Request& request, const NodeRef& node, CopyNeed need);
     Result<void> copy_directory_up(const NodeRef& node);
+    Result<void> copy_object_up(const Request& request, const NodeRef& node, CopyNeed need);
     Result<void> copy_up_to(const Request& request, const UpperCopy& copy, BranchIndex branch);
     // Marks the copy, waits for the disk, and puts it in place.
     Result<void> finish_copy(const UpperCopy& copy, const copyup::CopiedObject& copied,
@@ -377,6 +382,32 @@ private:
     Result<Origin> origin_of(int object) const;
     // The attributes of the object at `hit` with that number, if it has one.
     Result<Attributes> with_origin(const Hit& hit, Name name, Attributes attributes) const;
+
+    // ---- copies without data (metacopy.cpp) ----
+    struct LowerData {
+        UniqueFd object;  // O_PATH
+        BranchIndex branch;
+    };
+    Result<bool> lacks_data(int object) const;
+    // The data of a file called `place` that lacks them on the branch `above`; none: they are not
+    // there.
+    Result<std::optional<LowerData>> find_data(const NodeName& place, BranchIndex above,
+                                               std::optional<format::Redirect> redirect) const;
+    // The data of `node`, open as `object`, where they are not its own. Needs the lock of `node`,
+    // at least shared. EIO: they are nowhere.
+    Result<std::optional<LowerData>> data_below(const Node& node, int object) const;
+    static Result<UniqueFd> open_data(const LowerData& data, int flags);
+    // Copies the data into `copy`, which keeps its attributes.
+    Result<void> fill(const Request& request, const LowerData& data, int copy) const;
+    // `node`, which is on a writable branch, has its data itself when this returns. Takes locks.
+    Result<void> bring_data(const Request& request, const NodeRef& node, CopyNeed need);
+    // The data of `node` are found when it has another name. Takes locks.
+    Result<void> make_movable(const Request& request, const NodeRef& node);
+    // Where the data of a copy without them are found; none: they are copied.
+    Result<std::optional<format::Redirect>> bare_copy(const UpperCopy& copy) const;
+    Result<void> mark_bare(int copy, BranchIndex branch, const format::Redirect& redirect) const;
+    // Corrects `attributes.blocks` of a file whose data are below, as far as that can be told.
+    void show_blocks(const Node& node, Attributes& attributes) const;
 
     // ---- lower files with several names (hard_links.cpp) ----
     // What the index calls the object `lower` of a read-only branch; none: it is not indexed.

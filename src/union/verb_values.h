@@ -56,6 +56,7 @@ struct FollowedFile {
     Mutex mutex;
     std::shared_ptr<const UniqueFd> descriptor GUARDED_BY(mutex);
     RealId real GUARDED_BY(mutex);
+    bool has_data GUARDED_BY(mutex) = false;
 };
 
 // An open regular file. Owned by the table of handles and whoever uses it.

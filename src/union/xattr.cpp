@@ -65,7 +65,7 @@ Result<void> Union::setxattr(const Request& request, NodeId id, const char* name
     TRY(request.journal.begin("setxattr"));
     const NodeRef node = TRY(this->node(id));
     const std::string stored = TRY(stored_xattr(name));
-    TRY(copy_up(request, node, CopyNeed::Data));
+    TRY(copy_up(request, node, CopyNeed::Attributes));
     const SharedLock lock(node->mutex);
     // Setting an ACL takes SGID away from who is not in the file's group: the daemon never is.
     const sys::KeepSetId keep(keep_set_id && std::strcmp(name, "system.posix_acl_access") == 0);
@@ -83,7 +83,7 @@ Result<void> Union::removexattr(const Request& request, NodeId id, const char* n
     TRY(request.journal.begin("removexattr"));
     const NodeRef node = TRY(this->node(id));
     const std::string stored = TRY(stored_xattr(name));
-    TRY(copy_up(request, node, CopyNeed::Data));
+    TRY(copy_up(request, node, CopyNeed::Attributes));
     const SharedLock lock(node->mutex);
     const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Removexattr));
     for (const UniqueFd& copy : copies) {

@@ -73,6 +73,7 @@ std::unique_ptr<Union> DrivenUnion::make_union() {
     options.policies = policies_;
     options.open_directories = open_directories_;
     options.warn = [this](std::string_view text) { warnings.emplace_back(text); };
+    if (adjust_) adjust_(options);
     return std::make_unique<Union>(std::move(set), std::move(options));
 }
 
@@ -81,6 +82,11 @@ void DrivenUnion::remount() {
     CHECK(counts().nodes == 1);
     union_.reset();
     union_ = make_union();
+}
+
+void DrivenUnion::remount(std::function<void(UnionOptions&)> adjust) {
+    adjust_ = std::move(adjust);
+    remount();
 }
 
 std::string DrivenUnion::host(std::size_t branch, const std::string& path) const {

@@ -63,6 +63,8 @@ public:
     Union& verbs() { return *union_; }
     // Ends the union and makes another one of the same branches.
     void remount();
+    // The same with other options than the defaults, from now on.
+    void remount(std::function<void(UnionOptions&)> adjust);
     // On the machine: `path` of a branch.
     std::string host(std::size_t branch, const std::string& path = "") const;
 
@@ -126,6 +128,7 @@ private:
     std::vector<std::unique_ptr<ScratchDirectory>> directories_;
     config::PolicyOptions policies_;
     std::size_t open_directories_;
+    std::function<void(UnionOptions&)> adjust_;
     NullJournal journal_;
     std::map<NodeId, std::uint64_t> remembered_;
     std::unique_ptr<Union> union_;
