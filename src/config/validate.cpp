@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
+#include <dirent.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -30,7 +33,16 @@ std::optional<std::string> foreign_name(const std::string& work_directory) {
     return std::nullopt;
 }
 
-// The error of opening the directory for reading, and whether it holds no names.
+// The error of opening the directory for reading. Reads nothing, which would change the access time
+// of a branch that is to stay as it is.
+std::error_code try_to_open(const std::string& path) {
+    DIR* const directory = ::opendir(path.c_str());
+    if (directory == nullptr) return {errno, std::generic_category()};
+    ::closedir(directory);
+    return {};
+}
+
+// The same, and whether it holds no names.
 std::error_code open_directory(const std::string& path, bool& empty) {
     std::error_code error;
     const fs::directory_iterator names(path, error);
@@ -90,8 +102,7 @@ private:
         const Location& where = configuration_.branch_origins[i];
         Place place;
         std::error_code error = find_place(branch.path, table_, place);
-        bool empty = false;
-        if (!error && place.directory) error = open_directory(branch.path, empty);
+        if (!error && place.directory) error = try_to_open(branch.path);
         if (error) {
             complain(where, fmt::format("{}: {}", branch.path, error.message()),
                      error == std::errc::permission_denied ? "it must be readable" : "");

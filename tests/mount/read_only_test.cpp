@@ -65,6 +65,16 @@ TEST_CASE("a read-only branch is never changed", "[read-only]") {
     CHECK(names(branches[1]) == std::set<std::string>{"file", "directory"});
 }
 
+TEST_CASE("mounting leaves the access time of a read-only branch", "[read-only]") {
+    const Branches branches{Ext4, Ext4};
+    put(branches.path(1, "file"), "content");
+    const timespec long_ago[] = {{1'000'000'000, 0}, {1'000'000'001, 0}};
+    REQUIRE(::utimensat(AT_FDCWD, branches[1].c_str(), long_ago, 0) == 0);
+    const Mount mount(branches.spec({"RW", "RO"}));
+    CHECK(names(mount.path()) == std::set<std::string>{"file"});
+    CHECK(status(branches[1]).st_atim.tv_sec == 1'000'000'000);
+}
+
 TEST_CASE("new things beside those of a read-only branch go to a writable one", "[read-only]") {
     const Branches branches{Ext4, Ext4};
     make_directory(branches.path(0, "directory"), 0750);
