@@ -355,9 +355,13 @@ Result<bool> Union::rename_locked(const Request& request, RenameSide& from, Rena
         if (replaces && to.is_directory() && TRY(clear_whiteouts(to))) return false;
         // That nothing is there was seen under the locks; a whiteout may be.
         if (to.hits.empty()) plan.flags &= ~static_cast<unsigned>(RENAME_NOREPLACE);
-        if ((flags & RENAME_EXCHANGE) == 0) TRY(hide_old_name(plan, from, to));
+        // Redirects first: a whiteout on another branch would hide what is merged without one.
         TRY(detach_below(from, to));
-        if ((flags & RENAME_EXCHANGE) != 0) TRY(detach_below(to, from));
+        if ((flags & RENAME_EXCHANGE) != 0) {
+            TRY(detach_below(to, from));
+        } else {
+            TRY(hide_old_name(plan, from, to));
+        }
     }
     if (!from.is_directory() && (to.hits.empty() || !to.is_directory())) {
         TRY(run_rename(request, plan, from, to, flags));
