@@ -14,6 +14,7 @@
 //                                        escapes the one that it is mounted for
 //   SUID and SGID of written files       data runs through passthrough with no right to keep them,
 //                                        also for root
+//   the root's modification time         the work directory comes and goes in it
 //   lower hard links                     without an index each copy is a file of its own, and of
 //                                        those left below each file system counts its own way
 //

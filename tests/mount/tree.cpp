@@ -51,7 +51,8 @@ private:
             for (const timespec& time : {found.st_atim, found.st_mtim, found.st_ctim})
                 text << ' ' << nanoseconds(time);
         } else {
-            if (found.st_mtim.tv_sec < kTests) text << " time " << nanoseconds(found.st_mtim);
+            if (found.st_mtim.tv_sec < kTests && !path.empty())
+                text << " time " << nanoseconds(found.st_mtim);
             if (!S_ISDIR(found.st_mode)) describe_links(path, found, text);
         }
         for (const std::string& name : xattr_names(host))

@@ -15,7 +15,8 @@ using Tree = std::map<std::string, std::string>;
 enum class Detail : std::uint8_t {
     // What two file systems that went through the same have in common: types, modes, owners,
     // contents, link counts and which names are one file, extended attributes, and modification
-    // times that somebody set. Not inode numbers, nor sizes and link counts of directories.
+    // times that somebody set, except the root's. Not inode numbers, nor sizes and link counts of
+    // directories.
     Shown,
     // All there is to know, access times too.
     Everything,
