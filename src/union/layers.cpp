@@ -28,27 +28,66 @@ Result<std::optional<format::Redirect>> Union::redirect_of(int object) const {
     return redirect;
 }
 
+format::Redirect Union::redirected(const std::optional<format::Redirect>& current, std::size_t rest,
+                                   format::Redirect found) {
+    if (!current || !current->absolute) return found;
+    const auto below = current->components.end() - static_cast<std::ptrdiff_t>(rest);
+    format::Redirect next{true, {}};
+    if (!found.absolute) next.components.assign(current->components.begin(), below - 1);
+    next.components.insert(next.components.end(), found.components.begin(), found.components.end());
+    next.components.insert(next.components.end(), below, current->components.end());
+    return next;
+}
+
 Result<Union::Spot> Union::spot(const Node& parent, Name name, BranchIndex branch,
-                                const std::optional<format::Redirect>& redirect) const {
-    if (!redirect || !is_lower(branch)) {
+                                Descent& descent) const {
+    if (!descent.redirect || !is_lower(branch)) {
         return Spot{TRY(open_directory(parent, branch)), name.string(), {}};
     }
-    const std::string& last = redirect->components.back();
-    if (!redirect->absolute) {
-        std::string path = TRY(lower_path(parent, branch));
-        if (!path.empty()) path += '/';
-        return Spot{TRY(open_directory(parent, branch)), last, path + last};
+    if (descent.redirect->absolute) return spot_from_root(branch, descent);
+    const std::string& last = descent.redirect->components.back();
+    std::string path = TRY(lower_path(parent, branch));
+    if (!path.empty()) path += '/';
+    return Spot{TRY(open_directory(parent, branch)), last, path + last};
+}
+
+// What hides or redirects on the way does so for the layers below (ovl_lookup_layer).
+Result<Union::Spot> Union::spot_from_root(BranchIndex branch, Descent& descent) const {
+    const std::vector<std::string> way = descent.redirect->components;
+    auto directory = std::make_shared<const OpenDirectory>(TRY(open_base(branch, {})));
+    for (std::size_t depth = 0; depth + 1 < way.size(); ++depth) {
+        const Name name = TRY(Name::from(way[depth]));
+        const LayerMarks marks = TRY(directory->marks(options_.marks));
+        const auto sighting =
+            TRY(format::look(directory->get(), name, marks.directory, options_.marks));
+        if (sighting.kind == format::Sighting::Kind::Absent) return fail(ENOENT);
+        if (sighting.kind == format::Sighting::Kind::Whiteout ||
+            !sighting.attributes.is_directory()) {
+            descent.ended = true;
+            return fail(ENOENT);
+        }
+        auto next = std::make_shared<const OpenDirectory>(
+            TRY(sys::open_directory_at(directory->get(), name)));
+        const LayerMarks own = TRY(next->marks(options_.marks));
+        if (own.directory.opaque ||
+            TRY(format::has_dot_whiteout(directory->get(), name, options_.marks))) {
+            descent.ended = true;
+        }
+        if (own.redirected) {
+            auto found = TRY(redirect_of(next->get()));
+            if (found) {
+                descent.redirect =
+                    redirected(descent.redirect, way.size() - depth - 1, *std::move(found));
+            }
+        }
+        directory = std::move(next);
     }
-    std::string path = joined(redirect->components);
-    const std::size_t slash = path.rfind('/');
-    const std::string above = slash == std::string::npos ? std::string() : path.substr(0, slash);
-    UniqueFd directory = TRY(open_base(branch, above));
-    return Spot{std::make_shared<const OpenDirectory>(std::move(directory)), last, std::move(path)};
+    return Spot{std::move(directory), way.back(), joined(way)};
 }
 
 Result<void> Union::see(const Node& parent, Name name, BranchIndex branch, Descent& descent,
                         Hits& hits) const {
-    auto place = spot(parent, name, branch, descent.redirect);
+    auto place = spot(parent, name, branch, descent);
     // Removed behind the mount since the parent was looked up.
     if (!place && is_absent(place.error())) return {};
     if (!place) return fail(place.error());
@@ -94,7 +133,8 @@ Result<void> Union::see(const Node& parent, Name name, BranchIndex branch, Desce
             own.directory.opaque || TRY(format::has_dot_whiteout(directory, leaf, options_.marks));
         if (opaque) descent.ended = true;
         if (own.redirected && (is_lower(branch) || !descent.redirect)) {
-            descent.redirect = TRY(redirect_of(hit.self->get()));
+            auto found = TRY(redirect_of(hit.self->get()));
+            if (found) descent.redirect = redirected(descent.redirect, 0, *std::move(found));
         }
     }
     hits.push_back(std::move(hit));

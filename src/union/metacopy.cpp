@@ -38,16 +38,17 @@ Result<bool> Union::lacks_data(int object) const {
 
 Result<std::optional<Union::LowerData>>
 Union::find_data(const NodeName& place, BranchIndex above,
-                 std::optional<format::Redirect> redirect) const {
+                 const std::optional<format::Redirect>& redirect) const {
+    Descent descent{false, redirect};
     const Name name = TRY(Name::from(place.name));
     const Stack stack = nodes_.stack(*place.parent);
-    for (std::size_t index = above + 1U; index < branches_.size(); ++index) {
+    for (std::size_t index = above + 1U; index < branches_.size() && !descent.ended; ++index) {
         const auto branch = static_cast<BranchIndex>(index);
-        const bool from_root = redirect && redirect->absolute;
+        const bool from_root = descent.redirect && descent.redirect->absolute;
         if (!is_lower(branch) || (!from_root && !std::ranges::binary_search(stack, branch))) {
             continue;
         }
-        const auto at = spot(*place.parent, name, branch, redirect);
+        const auto at = spot(*place.parent, name, branch, descent);
         if (!at && is_absent(at.error())) continue;
         if (!at) return fail(at.error());
         auto object = sys::open_at(at->directory->get(), TRY(Name::from(at->name)), O_PATH);
@@ -55,7 +56,8 @@ Union::find_data(const NodeName& place, BranchIndex above,
         if (!object) return fail(object.error());
         if (!TRY(sys::stat_descriptor(object->get())).is_regular()) break;
         if (!TRY(lacks_data(object->get()))) return LowerData{*std::move(object), branch};
-        if (auto next = TRY(redirect_of(object->get()))) redirect = std::move(next);
+        auto next = TRY(redirect_of(object->get()));
+        if (next) descent.redirect = redirected(descent.redirect, 0, *std::move(next));
     }
     return std::nullopt;
 }
@@ -152,11 +154,14 @@ Result<std::optional<format::Redirect>> Union::bare_copy(const UpperCopy& copy) 
         return std::nullopt;
     }
     const NodeName& place = copy.place.names.front();
-    const std::string path = TRY(lower_path(*place.parent, copy.place.stack.front()));
-    const auto redirect =
-        format::parse_redirect(path.empty() ? '/' + place.name : '/' + path + '/' + place.name);
-    if (!redirect || !format::encode(*redirect)) return std::nullopt;
-    return *redirect;
+    format::Redirect redirect{true, {}};
+    if (place.parent->id != kRootNode) {
+        const SharedLock lock(moves_);
+        redirect = TRY(redirect_to(*place.parent));
+    }
+    redirect.components.push_back(place.name);
+    if (!format::encode(redirect)) return std::nullopt;
+    return redirect;
 }
 
 Result<void> Union::mark_bare(int copy, BranchIndex branch,

@@ -67,10 +67,9 @@ Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep
                                             const OpenDirectory& branch_parent, BranchIndex branch,
                                             Errno why) {
     DirectoryCopy copy{{}, 0, TRY(Name::from(step.name)), branch_parent, branch, false, {}};
+    bool has_lower_part = false;
     for (const BranchIndex other : nodes_.stack(*node)) {
-        if (is_lower(other) && copy.lower_path.empty()) {
-            copy.lower_path = TRY(lower_path(*node, other));
-        }
+        has_lower_part = has_lower_part || is_lower(other);
         if (other == branch || copy.source) continue;
         if (auto opened = open_directory_unmoved(*node, other)) {
             copy.source = *std::move(opened);
@@ -85,6 +84,7 @@ Result<DirectoryRef> Union::clone_directory(const NodeRef& node, const RouteStep
         copy.over_whiteout = TRY(format::is_whiteout(branch_parent.get(), copy.name, there,
                                                      marks.directory, options_.marks));
         if (!copy.over_whiteout) return fail(ENOTDIR);
+        if (has_lower_part) copy.redirect = TRY(redirect_to(*node));
     }
     // Before the work directory is made, which may change the branch's root.
     const Attributes parent_before = TRY(sys::stat_descriptor(branch_parent.get()));
@@ -121,10 +121,9 @@ Result<void> Union::place_directory(const DirectoryCopy& copy) const {
 Result<void> Union::mark_directory_copy(const DirectoryCopy& copy, int made) const {
     if (!copy.over_whiteout && !is_lower(copy.source_branch)) return {};
     const format::MarkFormat marks = TRY(branches_[copy.branch]->layer().format());
-    if (copy.over_whiteout && copy.lower_path.empty()) return format::set_opaque(made, marks);
+    if (copy.over_whiteout && !copy.redirect) return format::set_opaque(made, marks);
     if (copy.over_whiteout) {
-        TRY(format::write_redirect(made, marks,
-                                   TRY(format::parse_redirect('/' + copy.lower_path))));
+        TRY(format::write_redirect(made, marks, *copy.redirect));
         return mark_impure(copy.parent, copy.branch);
     }
     TRY(mark_origin(copy.source->get(), copy.source_branch, made, copy.branch));

@@ -244,8 +244,11 @@ Result<void> Union::detach_below(const RenameSide& from, const RenameSide& to) c
         const format::MarkFormat marks = TRY(branches_[hit.branch]->layer().format());
         const DirectoryRef directory = TRY(open_directory(*from.node, hit.branch));
         if (merged) {
-            const auto written =
-                format::write_redirect(directory->get(), marks, TRY(redirect_to(from)));
+            const auto redirect = [&] {
+                const SharedLock lock(moves_);
+                return redirect_to(*from.node);
+            }();
+            const auto written = format::write_redirect(directory->get(), marks, TRY(redirect));
             if (!written && (written.error() == ENAMETOOLONG || written.error() == EOPNOTSUPP)) {
                 return fail(EXDEV);
             }
@@ -260,11 +263,34 @@ Result<void> Union::detach_below(const RenameSide& from, const RenameSide& to) c
     return {};
 }
 
-Result<format::Redirect> Union::redirect_to(const RenameSide& side) const {
-    const auto lower =
-        std::ranges::find_if(side.hits, [&](const Hit& hit) { return is_lower(hit.branch); });
-    std::string path = TRY(lower_path(*side.node, lower->branch));
-    return format::parse_redirect('/' + path);
+// As overlayfs: by the names that are seen, up to a directory whose own redirect goes from the
+// root. So it is right from the first layer on, whatever those say on the way (ovl_get_redirect).
+Result<format::Redirect> Union::redirect_to(const Node& directory) const {
+    const auto route = nodes_.route(directory);
+    if (!route) return fail(ENOENT);
+    std::string path;
+    for (const RouteStep& step : *route) {
+        const NodeRef node = nodes_.find(step.node);
+        if (!node) return fail(ESTALE);
+        std::optional<format::Redirect> own;
+        for (const BranchIndex branch : nodes_.stack(*node)) {
+            if (is_lower(branch) || own) continue;
+            const auto opened = open_directory_unmoved(*node, branch);
+            if (!opened && is_absent(opened.error())) continue;
+            if (!opened) return fail(opened.error());
+            if (!TRY((*opened)->marks(options_.marks)).redirected) continue;
+            own = TRY(format::read_redirect((*opened)->get(), options_.marks));
+        }
+        if (!own) {
+            path.insert(0, '/' + step.name);
+            continue;
+        }
+        std::string above;
+        for (const std::string& component : own->components) above += '/' + component;
+        path.insert(0, above);
+        if (own->absolute) break;
+    }
+    return format::parse_redirect(path);
 }
 
 Result<LowerPlaces> Union::lower_places(const RenameSide& side) const {

@@ -197,12 +197,17 @@ private:
         std::string name;
         std::string lower_path;  // as in Hit
     };
-    Result<Spot> spot(const Node& parent, Name name, BranchIndex branch,
-                      const std::optional<format::Redirect>& redirect) const;
+    Result<Spot> spot(const Node& parent, Name name, BranchIndex branch, Descent& descent) const;
+    // The same by the absolute redirect of `descent`.
+    Result<Spot> spot_from_root(BranchIndex branch, Descent& descent) const;
     // Whether a read-only branch shows an object under the name once the writable ones have none.
     Result<bool> is_covered(const Node& parent, Name name) const;
     // What the mark on disk says; one that makes no sense is an error of that object (EIO).
     Result<std::optional<format::Redirect>> redirect_of(int object) const;
+    // Where the layers below go on when a directory on the way of `current` says `found`; `rest`
+    // components of the way are below that directory.
+    static format::Redirect redirected(const std::optional<format::Redirect>& current,
+                                       std::size_t rest, format::Redirect found);
     bool is_lower(BranchIndex branch) const { return !branches_[branch]->writable(); }
     // The policy shows what the first branch has: there is no need to look at the others.
     static bool in_order(config::Policy policy);
@@ -275,8 +280,8 @@ private:
         Name name;
         const OpenDirectory& parent;
         BranchIndex branch;
-        bool over_whiteout;      // which it replaces, hiding what the whiteout has hidden
-        std::string lower_path;  // where read-only branches have a part of it; empty: nowhere
+        bool over_whiteout;  // which it replaces, hiding what the whiteout has hidden
+        std::optional<format::Redirect> redirect;  // to the part that read-only branches have
     };
     Result<void> place_directory(const DirectoryCopy& copy) const;
     Result<void> mark_directory_copy(const DirectoryCopy& copy, int made) const;
@@ -391,8 +396,9 @@ private:
     Result<bool> lacks_data(int object) const;
     // The data of a file called `place` that lacks them on the branch `above`; none: they are not
     // there.
-    Result<std::optional<LowerData>> find_data(const NodeName& place, BranchIndex above,
-                                               std::optional<format::Redirect> redirect) const;
+    Result<std::optional<LowerData>>
+    find_data(const NodeName& place, BranchIndex above,
+              const std::optional<format::Redirect>& redirect) const;
     // The data of `node`, open as `object`, where they are not its own. Needs the lock of `node`,
     // at least shared. EIO: they are nowhere.
     Result<std::optional<LowerData>> data_below(const Node& node, int object) const;
@@ -505,7 +511,8 @@ private:
     };
     Result<void> hide_old_name(RenamePlan& plan, RenameSide& from, const RenameSide& to);
     Result<void> detach_below(const RenameSide& from, const RenameSide& to) const;
-    Result<format::Redirect> redirect_to(const RenameSide& side) const;
+    // What leads to the lower parts of `directory`, wherever it is renamed to.
+    Result<format::Redirect> redirect_to(const Node& directory) const REQUIRES_SHARED(moves_);
     Result<LowerPlaces> lower_places(const RenameSide& side) const;
     Result<bool> clear_whiteouts(const RenameSide& side) const;
     void publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,

@@ -238,6 +238,37 @@ TEST_CASE("a lower directory is renamed without copying what is in it", "[layers
     CHECK(u.names("dir").empty());
 }
 
+// The upper layer below has a directory that was moved: what it is merged with is elsewhere.
+TEST_CASE("redirects go through redirects of layers", "[layers]") {
+    DrivenUnion u({kRw, kRo, kRo});
+    std::filesystem::create_directories(u.host(2, "old/inner"));
+    std::filesystem::create_directories(u.host(2, "top"));
+    host_write(u.host(2, "old/inner/file"), "below");
+    std::filesystem::create_directories(u.host(1, "top/moved"));
+    REQUIRE(::lsetxattr(u.host(1, "top/moved").c_str(), "trusted.overlay.redirect", "/old", 4, 0) ==
+            0);
+    REQUIRE(::mknod(u.host(1, "old").c_str(), S_IFCHR, 0) == 0);
+    REQUIRE(*u.read("top/moved/inner/file") == "below");
+    SECTION("as overlayfs writes them") {
+        std::filesystem::create_directories(u.host(0, "top/again"));
+        constexpr std::string_view kSeen = "/top/moved/inner";
+        REQUIRE(::lsetxattr(u.host(0, "top/again").c_str(), "trusted.overlay.redirect",
+                            kSeen.data(), kSeen.size(), 0) == 0);
+    }
+    SECTION("and are written so") {
+        REQUIRE(u.rename("top/moved/inner", "top/again") == 0);
+        char value[64] = {};
+        REQUIRE(::lgetxattr(u.host(0, "top/again").c_str(), "trusted.overlay.redirect", value,
+                            sizeof value) > 0);
+        CHECK(std::string(value) == "/top/moved/inner");
+    }
+    u.remount();
+    CHECK(*u.read("top/again/file") == "below");
+    REQUIRE(u.rename("top/again", "top/third") == 0);
+    u.remount();
+    CHECK(*u.read("top/third/file") == "below");
+}
+
 TEST_CASE("who read a file before it was copied up reads on in the copy", "[layers]") {
     Layers layers;
     DrivenUnion& u = layers.u;
