@@ -36,9 +36,9 @@ std::optional<std::string> foreign_name(const std::string& work_directory) {
 // The error of opening the directory for reading. Reads nothing, which would change the access time
 // of a branch that is to stay as it is.
 std::error_code try_to_open(const std::string& path) {
-    DIR* const directory = ::opendir(path.c_str());
+    DIR* const directory = opendir(path.c_str());
     if (directory == nullptr) return {errno, std::generic_category()};
-    ::closedir(directory);
+    closedir(directory);
     return {};
 }
 

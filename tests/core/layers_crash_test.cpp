@@ -7,12 +7,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <random>
 
 #include "core/driven_union.h"
 #include "core/plan_runs.h"
@@ -40,7 +43,7 @@ class Site {
 public:
     explicit Site(std::size_t writable) {
         if (writable > 1) other_.emplace(FileSystemKind::Ext4, 64 * kMebi);
-        for (std::size_t i = 0; i < writable; ++i) uppers_.push_back(i == 0 ? "/0" : "/1");
+        for (std::size_t i = 0; i < writable; ++i) uppers_.emplace_back(i == 0 ? "/0" : "/1");
     }
 
     // New branches, with what the verbs are about.
@@ -113,6 +116,16 @@ private:
     std::uint64_t turn_ = 0;
 };
 
+// Every fourth call, another one each time; PLYFS_TEST_EVERY=1 asks for all of them.
+std::uint64_t stride() {
+    const char* const asked = std::getenv("PLYFS_TEST_EVERY");
+    return asked != nullptr ? std::max(1ULL, std::strtoull(asked, nullptr, 10)) : 4;
+}
+
+std::uint64_t first_call() {
+    return 1 + std::random_device()() % stride();
+}
+
 struct Trees {
     VisibleTree before;
     VisibleTree after;
@@ -137,7 +150,7 @@ Trees run_unharmed(Site& site, const LayeredScenario& scenario) {
 void kill_everywhere(Site& site, const LayeredScenario& scenario) {
     const Trees trees = run_unharmed(site, scenario);
     bool died = true;
-    for (std::uint64_t call = 1; died; ++call) {
+    for (std::uint64_t call = first_call(); died; call += stride()) {
         INFO("dead from call " << call << " on");
         site.build(scenario);
         {
@@ -163,7 +176,7 @@ void kill_everywhere(Site& site, const LayeredScenario& scenario) {
 void fail_everywhere(Site& site, const LayeredScenario& scenario, int error) {
     const Trees trees = run_unharmed(site, scenario);
     bool failed = true;
-    for (std::uint64_t call = 1; failed; ++call) {
+    for (std::uint64_t call = first_call(); failed; call += stride()) {
         INFO("errno " << error << " at call " << call);
         site.build(scenario);
         {

@@ -4,7 +4,8 @@
 // leave the same to be seen. What differs on purpose is named in visible_tree.h; besides, opening
 // symlinks and special files is left to the kernel.
 //
-// PLYFS_TEST_SEED adds a seed of its own, PLYFS_TEST_STEPS says how many verbs each run has.
+// PLYFS_TEST_SEED adds a seed of its own, PLYFS_TEST_STEPS says how many verbs each run has,
+// PLYFS_TEST_SEEDS how many runs there are over layers.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -51,6 +52,10 @@ public:
         host_write(plain_.path() + "/c", "branch 0");
     }
 
+    void copy_without_data() {
+        u_.remount([](UnionOptions& options) { options.metacopy = true; });
+    }
+
     // A tree of which the last `lower` branches have a part each: the upper ones shadow the others.
     void populate_layers(std::size_t lower) {
         const std::size_t last = u_.verbs().branches().size() - 1;
@@ -63,6 +68,8 @@ public:
             host_write(root + "/a/b/a", text);
             host_write(root + "/c", text);
             if (layer == 0) std::filesystem::create_symlink("x", root + "/b/c");
+            if (layer == 0) host_write(root + "/b/a", text);
+            if (layer == 0) std::filesystem::create_hard_link(root + "/b/a", root + "/a/b/c/a");
             if (layer % 2 == 1) host_write(root + "/a/c", text);
         };
         for (std::size_t layer = 0; layer < lower; ++layer) {
@@ -262,6 +269,12 @@ int steps() {
     return chosen != nullptr ? std::atoi(chosen) : 400;
 }
 
+// Past the last seed of the layers.
+unsigned seeds() {
+    const char* const chosen = std::getenv("PLYFS_TEST_SEEDS");
+    return chosen != nullptr ? static_cast<unsigned>(std::atoi(chosen)) + 1 : 17;
+}
+
 void run_model(std::uint64_t seed) {
     static constexpr Policy kCreate[] = {Policy::Ff, Policy::Rand, Policy::EpRand, Policy::All,
                                          Policy::Pfrd};
@@ -280,12 +293,13 @@ TEST_CASE("random verbs do to a union what they do to a directory", "[model]") {
 }
 
 TEST_CASE("random verbs do to layers what they do to a directory", "[model][layers]") {
-    const std::uint64_t seed = GENERATE(Catch::Generators::range(1U, 41U));
+    const std::uint64_t seed = GENERATE(Catch::Generators::range(1U, seeds()));
     static const std::vector<std::vector<BranchSpec>> kLayers = {
         {kRw, kRo}, {kRw, kRo, kRo}, {kRw, kRw, kRo}, {kRw, kRw, kNc, kRo, kRo}};
     const std::vector<BranchSpec>& branches = kLayers[seed % kLayers.size()];
     INFO("seed " << seed << ", " << branches.size() << " branches");
     Model model(seed, branches, policies(seed % 3 == 0 ? Policy::Rand : Policy::Ff));
+    if (seed / kLayers.size() % 2 == 1) model.copy_without_data();
     model.populate_layers(static_cast<std::size_t>(
         std::ranges::count(branches, BranchMode::ReadOnly, &BranchSpec::mode)));
     model.run(steps());
