@@ -172,8 +172,9 @@ Result<void> Union::mark_bare(int copy, BranchIndex branch,
 }
 
 void Union::show_blocks(const Node& node, Attributes& attributes) const {
-    if (!S_ISREG(node.type) || attributes.blocks != 0 || attributes.size == 0) return;
-    if (!layered_ || node.own_data) return;
+    // It may have blocks for its attributes.
+    const bool sparse = attributes.blocks * 512 < attributes.size;
+    if (!layered_ || !S_ISREG(node.type) || !sparse || node.own_data) return;
     const auto object = open_object(node, O_PATH);
     if (!object) return;
     const auto below = data_below(node, object->get());
