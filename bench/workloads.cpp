@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::size_t kFiles = 2000;
 constexpr std::size_t kBigMebibytes = 256;
+constexpr std::size_t kCopiedMebibytes = 1024;
 constexpr std::size_t kBlocks = 20'000;  // of 4 KiB, at random places of the big file
 constexpr std::size_t kBlock = 4096;
 constexpr std::size_t kMebi = std::size_t{1} << 20;
@@ -129,10 +130,40 @@ const std::array<Workload, 15> kWorkloads{{
      }},
 }};
 
+void open_to_append(const std::string& path) {
+    (void)open_file(path, O_WRONLY | O_APPEND);
+}
+
+void make_sparse_file(const std::string& directory) {
+    write_file(big_file(directory), kMebi);
+    const UniqueFd file = open_file(big_file(directory), O_WRONLY);
+    if (::ftruncate(file.get(), off_t{kCopiedMebibytes * kMebi}) != 0) die("ftruncate");
+}
+
+const std::array<Workload, 4> kCopyUps{{
+    {"append to 4 KiB files", "us", kFiles, make_files,
+     [](const std::string& directory) { each(directory, open_to_append); }},
+    {"chmod 4 KiB files", "us", kFiles, make_files,
+     [](const std::string& directory) {
+         each(directory, [](const std::string& path) { change_mode(path, 0600); });
+     }},
+    {"append to 1 GiB", "MiB/s", kCopiedMebibytes,
+     [](const std::string& directory) {
+         write_file(big_file(directory), kCopiedMebibytes * kMebi);
+     },
+     [](const std::string& directory) { open_to_append(big_file(directory)); }},
+    {"append to 1 GiB, a hole", "us", 1, make_sparse_file,
+     [](const std::string& directory) { open_to_append(big_file(directory)); }},
+}};
+
 }  // namespace
 
 std::span<const Workload> workloads() {
     return kWorkloads;
+}
+
+std::span<const Workload> copy_ups() {
+    return kCopyUps;
 }
 
 }  // namespace plyfs::bench

@@ -20,4 +20,7 @@ struct Workload {
 
 std::span<const Workload> workloads();
 
+// Of layers: what is prepared lies on a read-only branch, and run() copies it up.
+std::span<const Workload> copy_ups();
+
 }  // namespace plyfs::bench
