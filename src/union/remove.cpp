@@ -166,6 +166,10 @@ Result<bool> Union::remove_directory(const Request& request, const NodeRef& pare
         return fail(ENOTEMPTY);
     }
     const Removal removal = TRY(plan_removal(*parent, name, hits, config::Function::Rmdir));
+    if (layered_ && removal.chosen.size() > 1 &&
+        TRY(clear_whiteouts(*node, name, removal.chosen))) {
+        return false;
+    }
     auto held = hold_last_name(node, hits.front(), name);
     TRY(remove(request, parent, name, removal));
     forget_directory(node, removal.whole ? hits : removal.chosen);

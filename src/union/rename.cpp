@@ -7,9 +7,6 @@
 
 #include <algorithm>
 
-#include "copyup/copy_object.h"
-#include "format/escape.h"
-#include "sys/dirents.h"
 #include "sys/entry.h"
 #include "sys/statx.h"
 #include "union/union.h"
@@ -303,31 +300,6 @@ Result<LowerPlaces> Union::lower_places(const RenameSide& side) const {
     return places;
 }
 
-// True: a copy held whiteouts and was replaced by an empty one that hides the same, in one step.
-Result<bool> Union::clear_whiteouts(const RenameSide& side) const {
-    bool replaced = false;
-    for (const Hit& hit : side.copies) {
-        const DirectoryRef directory = TRY(open_directory(*side.node, hit.branch));
-        const auto counts = [](std::string_view) { return true; };
-        if (TRY(sys::is_empty(directory->get(), counts))) continue;
-        const Branch& branch = *branches_[hit.branch];
-        const int work = TRY(branch.work().work());
-        const std::string text = WorkDirectory::unique_name("cleared");
-        const Name temporary = TRY(Name::from(text));
-        copyup::CopyOptions options;
-        options.durable = false;
-        options.xattrs.leave_out = [&](std::string_view name) {
-            return format::is_mark_name(name, options_.marks);
-        };
-        const auto empty = TRY(copyup::copy_object(directory->get(), work, temporary, options));
-        TRY(format::set_opaque(empty.descriptor.get(), TRY(branch.layer().format())));
-        TRY(sys::rename(work, temporary, hit.parent->get(), side.name, RENAME_EXCHANGE));
-        empty_grave(hit.branch, text);
-        replaced = true;
-    }
-    return replaced;
-}
-
 void Union::publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
                            std::shared_ptr<UniqueFd> held) {
     const bool exchange = (flags & RENAME_EXCHANGE) != 0;
@@ -378,7 +350,8 @@ Result<bool> Union::rename_locked(const Request& request, RenameSide& from, Rena
     }
     if ((flags & RENAME_WHITEOUT) != 0 && plan.steps.size() != 1) return fail(EINVAL);
     if (layered_) {
-        if (replaces && to.is_directory() && TRY(clear_whiteouts(to))) return false;
+        if (replaces && to.is_directory() && TRY(clear_whiteouts(*to.node, to.name, to.copies)))
+            return false;
         // That nothing is there was seen under the locks; a whiteout may be.
         if (to.hits.empty()) plan.flags &= ~static_cast<unsigned>(RENAME_NOREPLACE);
         // Redirects first: a whiteout on another branch would hide what is merged without one.

@@ -345,6 +345,10 @@ private:
     // The same for one that was renamed into the work directory. Best effort: the next mount
     // sweeps what is left.
     void empty_grave(BranchIndex branch, const std::string& temporary) const;
+    // Those of the `copies` of the directory `node` in which there is nothing but whiteouts are
+    // each replaced by an empty one that hides the same, in one step: plans remove what is empty on
+    // disk. True: there was one.
+    Result<bool> clear_whiteouts(const Node& node, Name name, const Hits& copies) const;
 
     // ---- copying up (copy_up.cpp) ----
     enum class CopyNeed : std::uint8_t {
@@ -514,7 +518,6 @@ private:
     // What leads to the lower parts of `directory`, wherever it is renamed to.
     Result<format::Redirect> redirect_to(const Node& directory) const REQUIRES_SHARED(moves_);
     Result<LowerPlaces> lower_places(const RenameSide& side) const;
-    Result<bool> clear_whiteouts(const RenameSide& side) const;
     void publish_rename(const RenameSide& from, const RenameSide& to, unsigned flags,
                         std::shared_ptr<UniqueFd> held);
     // Each with the locks of both parents; rename_locked with those of both nodes too, and false

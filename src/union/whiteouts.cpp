@@ -9,12 +9,26 @@
 #include "copyup/copy_object.h"
 #include "format/escape.h"
 #include "format/sweep.h"
+#include "sys/dirents.h"
 #include "sys/entry.h"
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "union/union.h"
 
 namespace plyfs {
+namespace {
+
+// A directory like another one, without its marks.
+copyup::CopyOptions unmarked(const format::MarkRules& rules) {
+    copyup::CopyOptions options;
+    options.durable = false;
+    options.xattrs.leave_out = [&rules](std::string_view name) {
+        return format::is_mark_name(name, rules);
+    };
+    return options;
+}
+
+}  // namespace
 
 Result<BranchIndex> Union::whiteout_branch() const {
     for (std::size_t index = branches_.size(); index-- > 0;) {
@@ -87,13 +101,8 @@ Result<void> Union::make_over_whiteout(const Request& request, const NewPlace& p
                                        const Make& make) const {
     const int work = TRY(branches_[place.branch]->work().work());
     const std::string text = WorkDirectory::unique_name("nursery");
-    copyup::CopyOptions options;
-    options.durable = false;
-    options.xattrs.leave_out = [&](std::string_view name) {
-        return format::is_mark_name(name, options_.marks);
-    };
-    const auto nursery =
-        TRY(copyup::copy_object(place.directory, work, TRY(Name::from(text)), options));
+    const auto nursery = TRY(copyup::copy_object(place.directory, work, TRY(Name::from(text)),
+                                                 unmarked(options_.marks)));
     const auto made = [&]() -> Result<void> {
         {
             const sys::ActAs caller(request.caller);
@@ -129,6 +138,26 @@ Result<void> Union::discard_directory(const Hit& hit, Name name) const {
     TRY(sys::rename(hit.parent->get(), name, work, TRY(Name::from(grave)), RENAME_NOREPLACE));
     empty_grave(hit.branch, grave);
     return {};
+}
+
+Result<bool> Union::clear_whiteouts(const Node& node, Name name, const Hits& copies) const {
+    bool replaced = false;
+    for (const Hit& hit : copies) {
+        const DirectoryRef directory = TRY(open_directory(node, hit.branch));
+        const auto counts = [](std::string_view) { return true; };
+        if (TRY(sys::is_empty(directory->get(), counts))) continue;
+        const Branch& branch = *branches_[hit.branch];
+        const int work = TRY(branch.work().work());
+        const std::string text = WorkDirectory::unique_name("cleared");
+        const Name temporary = TRY(Name::from(text));
+        const auto empty =
+            TRY(copyup::copy_object(directory->get(), work, temporary, unmarked(options_.marks)));
+        TRY(format::set_opaque(empty.descriptor.get(), TRY(branch.layer().format())));
+        TRY(sys::rename(work, temporary, hit.parent->get(), name, RENAME_EXCHANGE));
+        empty_grave(hit.branch, text);
+        replaced = true;
+    }
+    return replaced;
 }
 
 void Union::empty_grave(BranchIndex branch, const std::string& temporary) const {
