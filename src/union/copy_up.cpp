@@ -29,13 +29,16 @@ bool Union::needs_copy_up(const Node& node) const {
 Result<BranchList> Union::copy_up_targets(const Node& parent, std::uint64_t bytes) const {
     const CreateChoice choice =
         TRY(choose_targets(parent, config::Function::Create, options_.copy_up_policy));
-    BranchList targets = choice.targets;
-    targets.insert(targets.end(), choice.fallbacks.begin(), choice.fallbacks.end());
-    std::ranges::stable_partition(targets, [&](std::size_t branch) {
-        const auto space = branches_[branch]->space().get();
-        return space && space->available() > bytes;
-    });
-    return targets;
+    BranchList roomy;
+    BranchList others;
+    for (const BranchList* const list : {&choice.targets, &choice.fallbacks}) {
+        for (const std::size_t branch : *list) {
+            const auto space = branches_[branch]->space().get();
+            (space && space->available() > bytes ? roomy : others).push_back(branch);
+        }
+    }
+    roomy.insert(roomy.end(), others.begin(), others.end());
+    return roomy;
 }
 
 Result<void> Union::copy_up(const Request& request, const NodeRef& node, CopyNeed need) {
@@ -203,14 +206,13 @@ Result<Union::Origin> Union::origin_of(int object) const {
     origin.record =
         TRY(format::read_handle_mark(object, format::Mark::Origin, options_.marks)).record;
     if (!origin.record) return origin;
-    for (std::size_t index = 0; index < branches_.size(); ++index) {
-        const Branch& branch = *branches_[index];
-        if (branch.writable()) continue;
+    for (const auto& branch : branches_) {
+        if (branch->writable()) continue;
         const auto lower = format::open_handle_record(
-            branch.root(), branch.uuid(), format::UuidRule::Same, *origin.record, O_PATH);
+            branch->root(), branch->uuid(), format::UuidRule::Same, *origin.record, O_PATH);
         if (!lower) continue;
         const Attributes attributes = TRY(sys::stat_descriptor(lower->get()));
-        origin.inode = TRY(inode_of(attributes, branch.root()));
+        origin.inode = TRY(inode_of(attributes, branch->root()));
         break;
     }
     return origin;
@@ -236,7 +238,7 @@ Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attr
 
 Result<std::shared_ptr<const UniqueFd>>
 Union::data_of(const std::shared_ptr<const FileHandle>& file) const {
-    const std::shared_ptr<const UniqueFd> own(file, &file->descriptor);
+    std::shared_ptr<const UniqueFd> own(file, &file->descriptor);
     if (!is_lower(file->branch) || !layered_) return own;
     const NodeRef& node = file->node;
     const SharedLock node_lock(node->mutex);

@@ -224,7 +224,7 @@ Result<void> Union::hide_old_name(RenamePlan& plan, RenameSide& from, const Rena
     const std::string staged = TRY(TRY(layer.whiteouts())->stage());
     const Attributes whiteout = TRY(sys::stat_at(directory, TRY(Name::from(staged))));
     plan.steps.emplace_back(Move{branch,
-                                 {directory, work.work_path(), staged},
+                                 {directory, WorkDirectory::work_path(), staged},
                                  TRY(plan_place(from, branch, TRY(path_on_branch(*from.parent)))),
                                  Identity::of(whiteout),
                                  Move::Mode::NoReplace});

@@ -72,7 +72,7 @@ Result<void> Union::hide_in_plan(const Request& request, const NodeRef& parent, 
         const Identity identity = Identity::of(hit.attributes);
         if (hit.branch == branch) {
             plan.insert(plan.begin(), Replace{hit.branch,
-                                              {directory, work.work_path(), staged},
+                                              {directory, WorkDirectory::work_path(), staged},
                                               place,
                                               Identity::of(whiteout),
                                               identity,
