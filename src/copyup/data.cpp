@@ -19,8 +19,8 @@ constexpr off_t kMebi = 1024 * kKibi;
 // One call at most, so that a cancellation is seen soon: some 100 ms of a slow disk.
 constexpr off_t kPiece = 8 * kMebi;
 constexpr off_t kBuffer = kMebi;
-// Up to here a file is handed to the kernel in one call that shares or copies: asking for a clone
-// first and for holes would cost more than it saves.
+// Up to here a file that can't be cloned is handed to the kernel in one call: asking for holes
+// would cost more than it saves.
 constexpr off_t kSmall = 64 * kKibi;
 // How far to go on where a file changes so fast that its extents contradict each other.
 constexpr off_t kStep = 4 * kKibi;
@@ -183,10 +183,11 @@ Result<void> DataCopy::walk() {
 Result<CopiedData> DataCopy::run() {
     if (size_ == 0) return copied_;
     TRY(check_cancelled());
+    // Also of what is small: a clone need not be waited for (copy_up.cpp).
+    if (TRY(clone())) return copied_;
     if (size_ <= kSmall && occupied_ >= size_) {
         TRY(copy_extent({0, size_}));
     } else {
-        if (size_ > kSmall && TRY(clone())) return copied_;
         if (occupied_ > kPiece) TRY(check_room());
         TRY(walk());
     }

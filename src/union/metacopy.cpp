@@ -106,7 +106,9 @@ Result<void> Union::fill(const Request& request, const LowerData& data, int copy
     if (!capability.empty()) TRY(sys::set_xattr(copy, kCapability, capability, 0));
     (void)copyup::copy_times(before, copy);
     TRY(copied);
-    if (options_.durable_copies) TRY(sys::synchronize(copy, false));
+    if (options_.durable_copies && copied->origin == copyup::DataOrigin::Copied) {
+        TRY(sys::synchronize(copy, false));
+    }
     return {};
 }
 
