@@ -165,7 +165,7 @@ void Union::empty_grave(BranchIndex branch, const std::string& temporary) const 
         const int work = TRY(branches_[branch]->work().work());
         const Name name = TRY(Name::from(temporary));
         const UniqueFd directory = TRY(sys::open_directory_at(work, name));
-        TRY(format::sweep(directory.get(), [](std::string_view) { return true; }));
+        (void)TRY(format::sweep(directory.get(), [](std::string_view) { return true; }));
         return sys::remove_directory(work, name);
     }
     ();

@@ -34,7 +34,7 @@ struct Metacopies {
     }
     ~Metacopies() { CHECK(tree_state(u.host(1)) == before); }
 
-    bool bare(const std::string& path) { return has_xattr(u.host(0, path), kMark); }
+    bool bare(const std::string& path) const { return has_xattr(u.host(0, path), kMark); }
 
     DrivenUnion u{{kRw, kRo}};
     std::string data;

@@ -294,12 +294,12 @@ TEST_CASE("random verbs do to a union what they do to a directory", "[model]") {
 
 TEST_CASE("random verbs do to layers what they do to a directory", "[model][layers]") {
     const std::uint64_t seed = GENERATE(Catch::Generators::range(1U, seeds()));
-    static const std::vector<std::vector<BranchSpec>> kLayers = {
+    static const std::vector<std::vector<BranchSpec>> unions = {
         {kRw, kRo}, {kRw, kRo, kRo}, {kRw, kRw, kRo}, {kRw, kRw, kNc, kRo, kRo}};
-    const std::vector<BranchSpec>& branches = kLayers[seed % kLayers.size()];
+    const std::vector<BranchSpec>& branches = unions[seed % unions.size()];
     INFO("seed " << seed << ", " << branches.size() << " branches");
     Model model(seed, branches, policies(seed % 3 == 0 ? Policy::Rand : Policy::Ff));
-    if (seed / kLayers.size() % 2 == 1) model.copy_without_data();
+    if (seed / unions.size() % 2 == 1) model.copy_without_data();
     model.populate_layers(static_cast<std::size_t>(
         std::ranges::count(branches, BranchMode::ReadOnly, &BranchSpec::mode)));
     model.run(steps());
