@@ -29,6 +29,7 @@ struct BranchPattern {
     BranchMode mode = BranchMode::ReadWrite;
     std::optional<std::uint64_t> min_free_space;
     Location where;
+    std::optional<Readers> readers{};
     std::optional<std::string> work_directory{};  // may be relative too
 };
 

@@ -31,6 +31,8 @@ void dump_branches(const Options& options, std::string& out) {
                            name_of(branch_mode_names(), branch.mode));
         if (branch.min_free_space)
             out += fmt::format("    min_free_space: {}\n", format_size(*branch.min_free_space));
+        if (branch.readers)
+            out += fmt::format("    readers: {}\n", name_of(readers_names(), *branch.readers));
         if (branch.work_directory)
             out += fmt::format("    work: {}\n", double_quoted(*branch.work_directory));
     }

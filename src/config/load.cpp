@@ -117,6 +117,7 @@ void take_branches(const Draft& draft, Configuration& configuration, ConfigError
         }
         for (std::string& path : *paths) {
             BranchOptions branch{std::move(path), pattern.mode, pattern.min_free_space, {}};
+            branch.readers = pattern.readers;
             if (pattern.work_directory)
                 branch.work_directory =
                     real_directory(absolute_path(*pattern.work_directory, pattern.where.directory));

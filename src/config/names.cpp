@@ -57,6 +57,14 @@ std::span<const Named<MarkNames>> mark_names_names() {
     return kNames;
 }
 
+std::span<const Named<Readers>> readers_names() {
+    static constexpr Named<Readers> kNames[] = {
+        {"follow", Readers::Follow},
+        {"snapshot", Readers::Snapshot},
+    };
+    return kNames;
+}
+
 std::span<const Named<LockScope>> lock_scope_names() {
     static constexpr Named<LockScope> kNames[] = {
         {"local", LockScope::Local},

@@ -24,6 +24,7 @@ std::span<const Named<Policy>> policy_names();
 std::span<const Named<Function>> function_names();
 std::span<const Named<WhiteoutForm>> whiteout_form_names();
 std::span<const Named<MarkNames>> mark_names_names();
+std::span<const Named<Readers>> readers_names();
 std::span<const Named<LockScope>> lock_scope_names();
 std::span<const Named<LogLevel>> log_level_names();
 

@@ -18,6 +18,10 @@ namespace plyfs::config {
 // place, nothing new is created. ReadOnly: never changed, whatever the operation.
 enum class BranchMode : std::uint8_t { ReadWrite, NoCreate, ReadOnly };
 
+// What a descriptor of a read-only branch's file reads once the file is copied up and changed.
+// Follow: what is written to the copy. Snapshot: what the file was when it was opened.
+enum class Readers : std::uint8_t { Follow, Snapshot };
+
 // One branch. `path` is absolute and real (no symlinks, no `..`), globs already expanded.
 struct BranchOptions {
     std::string path;
@@ -28,6 +32,8 @@ struct BranchOptions {
     // Absolute and real: a directory on the same mount as the branch, outside of it, for what plyfs
     // keeps beside a writable branch. Where absent that is in the branch's root.
     std::optional<std::string> work_directory{};
+    // Of a read-only branch; the mount's where absent.
+    std::optional<Readers> readers{};
     bool operator==(const BranchOptions&) const = default;
 };
 
@@ -94,6 +100,9 @@ struct PassthroughOptions {
     // How deep a stack of file systems a branch's files may be: 1 keeps plyfs usable as a layer of
     // an overlay, 2 accepts branches on overlayfs. 0: chosen by plyfs.
     std::uint32_t max_stack_depth = 0;
+    // Bytes: a smaller file that is opened for reading is not passed through; what was read stays
+    // in the kernel's page cache.
+    std::uint64_t small_files = 0;
     bool operator==(const PassthroughOptions&) const = default;
 };
 
@@ -125,6 +134,7 @@ struct Options {
     CopyUpOptions copy_up;
     CacheOptions cache;
     PassthroughOptions passthrough;
+    Readers readers = Readers::Follow;
     LockScope locks = LockScope::Local;
     bool posix_acl = true;
     bool xattrs = true;

@@ -173,6 +173,9 @@ constexpr Setting kSettings[] = {
      show_passthrough},
     count<2>("passthrough.max_stack_depth", "passthrough.max-stack-depth",
              [](auto& o) -> auto& { return o.passthrough.max_stack_depth; }),
+    size("passthrough.small_files", "passthrough.small-files",
+         [](auto& o) -> auto& { return o.passthrough.small_files; }),
+    choice<readers_names>("readers", "readers", [](auto& o) -> auto& { return o.readers; }),
 
     choice<lock_scope_names>("locks", "locks", [](auto& o) -> auto& { return o.locks; }),
     boolean("posix_acl", "posix-acl", [](auto& o) -> auto& { return o.posix_acl; }),
@@ -239,7 +242,8 @@ std::span<const std::string_view> structural_keys() {
 }
 
 std::span<const std::string_view> branch_keys() {
-    static constexpr std::string_view kKeys[] = {"path", "glob", "mode", "min_free_space", "work"};
+    static constexpr std::string_view kKeys[] = {"path",           "glob", "mode",
+                                                 "min_free_space", "work", "readers"};
     return kKeys;
 }
 

@@ -109,6 +109,8 @@ private:
         } else if (!place.directory) {
             complain(where, branch.path + ": not a directory", "");
         } else {
+            if (branch.readers && branch.mode != BranchMode::ReadOnly)
+                warn(where, branch.path + ": `readers` has no effect on a writable branch");
             check_space(branch, place, where);
             places_[i] = place;
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "config/yaml_reader.h"
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
 
 #include "config/branch_expansion.h"
+#include "config/setting_kinds.h"
 #include "config/settings.h"
 #include "config/suggestion.h"
 #include "config/units.h"
@@ -219,14 +221,19 @@ private:
             if (const std::string* text = path(value, where)) branch.work_directory = *text;
             return;
         }
-        const bool is_mode = name == "mode";
-        if (!is_mode && name != "min_free_space") {
+        if (std::ranges::find(branch_keys(), name) == branch_keys().end()) {
             complain(where, "unknown key", did_you_mean(name, branch_keys()));
             return;
         }
         const std::string* text = scalar(value, where);
         if (text == nullptr) return;
-        if (is_mode) {
+        if (name == "readers") {
+            const auto readers = parse_choice(*text, readers_names());
+            if (readers)
+                branch.readers = *readers;
+            else
+                complain(where, readers.error());
+        } else if (name == "mode") {
             auto mode = parse_branch_mode(*text);
             if (mode)
                 branch.mode = *mode;

@@ -10,11 +10,13 @@
 
 namespace plyfs::passthrough {
 
-// The mode that the kernel gives a FUSE inode while it is open (fs/fuse/iomode.c). Cached and
+// The kernel gives a FUSE inode one mode while it is open (fs/fuse/iomode.c). Cached and
 // Passthrough exclude each other; the kernel answers a second open in the other mode, or in
-// passthrough with another backing id, with EIO.
+// passthrough with another backing id, with EIO. Direct is none of the two to it: it goes with
+// Cached, and with nothing, but not beside Passthrough.
 enum class IoMode : std::uint8_t {
     Cached,       // through the daemon and the page cache of the FUSE inode
+    Direct,       // through the daemon, past the page cache; can't be mapped shared
     Passthrough,  // in the kernel, to the backing file
 };
 
@@ -28,16 +30,22 @@ enum class Decision : std::uint8_t {
     Register,  // nothing is open in a way that hinders it: register a backing, pass through
     Share,     // pass through by the backing id that is there
     Cached,    // through the daemon
+    Direct,    // through the daemon, past the page cache
     Stale,     // the node is held on another inode: the VFS must look the name up anew (ESTALE)
 };
 
-// `state`: none where the node is not open. `real`: the inode that is being opened. `wanted`:
-// passthrough is on and the kernel takes backings.
-constexpr Decision decide(const std::optional<OpenState>& state, const RealId& real, bool wanted) {
-    if (!state) return wanted ? Decision::Register : Decision::Cached;
-    if (state->mode == IoMode::Cached) return Decision::Cached;
-    // The same-backing-inode check: equal inodes are one file, whatever the descriptors.
-    return state->real == real ? Decision::Share : Decision::Stale;
+// `state`: none where the node is not open. `passed`: the node was passed through before, since
+// the kernel knows it: mappings that outlive their descriptors may be left, of pages that cached
+// I/O would not see. `real`: the inode that is being opened. `wanted`: how it is best opened.
+constexpr Decision decide(const std::optional<OpenState>& state, bool passed, const RealId& real,
+                          IoMode wanted) {
+    if (state && state->mode == IoMode::Passthrough) {
+        // The same-backing-inode check: equal inodes are one file, whatever the descriptors.
+        return state->real == real ? Decision::Share : Decision::Stale;
+    }
+    if (wanted == IoMode::Direct) return Decision::Direct;
+    if (state && state->mode == IoMode::Cached) return Decision::Cached;
+    return wanted == IoMode::Passthrough || passed ? Decision::Register : Decision::Cached;
 }
 
 }  // namespace plyfs::passthrough

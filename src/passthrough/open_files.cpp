@@ -1,9 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "passthrough/open_files.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace plyfs::passthrough {
+namespace {
+
+// A file that was registered so often before is expected to be opened once more: its backing stays
+// for a while after the last close.
+constexpr std::uint8_t kOftenRegistered = 2;
+
+}  // namespace
 
 OpenFiles::OpenFiles(Registrar& registrar, std::function<void(Errno)> refused)
     : registrar_(registrar), refused_(std::move(refused)) {}
@@ -11,79 +19,152 @@ OpenFiles::OpenFiles(Registrar& registrar, std::function<void(Errno)> refused)
 OpenFiles::~OpenFiles() {
     for (Shard& shard : shards_) {
         const Lock lock(shard.mutex);
-        for (const auto& [node, opened] : shard.nodes) {
-            if (opened.backing_id > 0) registrar_.close_backing(opened.backing_id);
-        }
+        for (auto& [node, opened] : shard.nodes) close_backing(opened);
     }
 }
 
-Result<Attachment> OpenFiles::attach(std::uint64_t node, const RealId& real, int descriptor,
-                                     bool writable, bool wanted) {
+void OpenFiles::close_backing(Opened& opened) {
+    if (opened.backing_id == 0) return;
+    registrar_.close_backing(std::exchange(opened.backing_id, 0));
+    --backings_;
+}
+
+Result<Attachment> OpenFiles::attach(const Opening& opening) {
     std::optional<Errno> refusal;
-    auto attached = attach_locked(node, real, descriptor, writable, wanted, refusal);
+    auto attached = attach_locked(opening, refusal);
     if (refusal && refused_) refused_(*refusal);
     return attached;
 }
 
-Result<Attachment> OpenFiles::attach_locked(std::uint64_t node, const RealId& real, int descriptor,
-                                            bool writable, bool wanted,
-                                            std::optional<Errno>& refusal) {
-    Shard& shard = this->shard(node);
+Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optional<Errno>& refusal) {
+    Shard& shard = this->shard(opening.node);
     const Lock lock(shard.mutex);
-    const auto found = shard.nodes.find(node);
+    Opened& opened = shard.nodes[opening.node];
     std::optional<OpenState> state;
-    if (found != shard.nodes.end()) state = found->second.state;
-    Opened opened{{IoMode::Cached, real}, 0, 0, 0};
-    switch (decide(state, real, wanted)) {
+    if (opened.opens > 0) state = opened.state;
+    IoMode mode = IoMode::Cached;
+    switch (decide(state, opened.passed, opening.real, opening.wanted)) {
         case Decision::Stale: return fail(ESTALE);
-        case Decision::Register: {
-            const auto backing = registrar_.open_backing(descriptor);
-            if (backing) {
-                opened.state.mode = IoMode::Passthrough;
-                opened.backing_id = *backing;
-                ++backings_;
-            } else {
-                ++refusals_;
-                refusal = backing.error();
-            }
-            break;
-        }
-        case Decision::Share:
-        case Decision::Cached: break;
+        case Decision::Register: mode = register_backing(shard, opening, opened, refusal); break;
+        case Decision::Share: mode = IoMode::Passthrough; break;
+        case Decision::Direct: mode = IoMode::Direct; break;
+        case Decision::Cached: mode = opening.shared_file ? IoMode::Direct : IoMode::Cached; break;
     }
-    Opened& now = shard.nodes.try_emplace(node, opened).first->second;
-    ++now.opens;
-    if (writable) ++now.writers;
-    ++(now.state.mode == IoMode::Passthrough ? passthrough_opens_ : cached_opens_);
-    const bool passes = now.state.mode == IoMode::Passthrough;
-    return Attachment{now.state.mode, now.backing_id, passes && writable && now.writers == 1};
+    // What is open for direct I/O alone hinders nothing that comes later.
+    if (!state || state->mode == IoMode::Direct) opened.state = {mode, opening.real};
+
+    Attachment attachment{mode, 0, false, false};
+    ++opened.opens;
+    if (opening.may_map) ++opened.mappers;
+    if (mode == IoMode::Passthrough) {
+        attachment.backing_id = opened.backing_id;
+        attachment.first_unseen_writer = opening.may_map && opened.mappers == 1;
+        opened.passed = true;
+        if (opening.may_map) opened.mapped = true;
+        opened.pages.reset();
+        ++passthrough_opens_;
+    } else if (mode == IoMode::Cached) {
+        attachment.keep_pages = !opening.writes && opened.pages == opening.version;
+        opened.pages.reset();
+        if (!opening.writes) opened.pages = opening.version;
+        ++cached_opens_;
+    } else {
+        ++direct_opens_;
+    }
+    return attachment;
 }
 
-void OpenFiles::detach(std::uint64_t node, bool writable) {
+IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened& opened,
+                                   std::optional<Errno>& refusal) {
+    if (opened.backing_id != 0 && opened.state.real == opening.real) {
+        take_from_idle(shard, opening.node);
+        return IoMode::Passthrough;
+    }
+    if (opened.backing_id != 0) {
+        take_from_idle(shard, opening.node);
+        close_backing(opened);
+    }
+    const bool lasting = opened.registrations >= kOftenRegistered;
+    const auto backing = registrar_.open_backing(opening.descriptor, lasting);
+    if (!backing) {
+        ++refusals_;
+        refusal = backing.error();
+        return opened.passed || opening.shared_file ? IoMode::Direct : IoMode::Cached;
+    }
+    opened.backing_id = *backing;
+    opened.registrations = std::min<std::uint8_t>(opened.registrations + 1, kOftenRegistered + 1);
+    ++backings_;
+    ++registrations_;
+    return IoMode::Passthrough;
+}
+
+bool OpenFiles::detach(std::uint64_t node, bool may_map) {
     Shard& shard = this->shard(node);
     const Lock lock(shard.mutex);
     const auto found = shard.nodes.find(node);
-    if (found == shard.nodes.end()) return;
+    if (found == shard.nodes.end() || found->second.opens == 0) return false;
     Opened& opened = found->second;
-    if (writable) --opened.writers;
-    if (--opened.opens > 0) return;
-    if (opened.backing_id > 0) {
-        registrar_.close_backing(opened.backing_id);
-        --backings_;
+    if (may_map) --opened.mappers;
+    if (--opened.opens > 0) return false;
+    if (opened.backing_id != 0 && opened.registrations > kOftenRegistered) {
+        return make_idle(shard, node);
     }
+    close_backing(opened);
+    return false;
+}
+
+bool OpenFiles::make_idle(Shard& shard, std::uint64_t node) {
+    if (shard.idle.size() == shard.idle.capacity()) {
+        const auto eldest = shard.nodes.find(shard.idle.front().node);
+        shard.idle.erase(shard.idle.begin());
+        --idle_;
+        if (eldest != shard.nodes.end()) close_backing(eldest->second);
+    }
+    shard.idle.push_back({node, Clock::now()});
+    return idle_++ == 0;
+}
+
+void OpenFiles::take_from_idle(Shard& shard, std::uint64_t node) {
+    const auto found = std::ranges::find(shard.idle, node, &Idle::node);
+    if (found == shard.idle.end()) return;
+    shard.idle.erase(found);
+    --idle_;
+}
+
+void OpenFiles::forget(std::uint64_t node) {
+    Shard& shard = this->shard(node);
+    const Lock lock(shard.mutex);
+    const auto found = shard.nodes.find(node);
+    if (found == shard.nodes.end() || found->second.opens > 0) return;
+    take_from_idle(shard, node);
+    close_backing(found->second);
     shard.nodes.erase(found);
 }
 
-bool OpenFiles::written_unseen(std::uint64_t node) const {
+bool OpenFiles::close_idle(Clock::time_point since) {
+    for (Shard& shard : shards_) {
+        const Lock lock(shard.mutex);
+        while (!shard.idle.empty() && shard.idle.front().since < since) {
+            const auto found = shard.nodes.find(shard.idle.front().node);
+            shard.idle.erase(shard.idle.begin());
+            --idle_;
+            if (found != shard.nodes.end()) close_backing(found->second);
+        }
+    }
+    return idle_ > 0;
+}
+
+UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
     const Shard& shard = this->shard(node);
     const Lock lock(shard.mutex);
     const auto found = shard.nodes.find(node);
-    return found != shard.nodes.end() && found->second.writers > 0 &&
-           found->second.state.mode == IoMode::Passthrough;
+    if (found == shard.nodes.end() || !found->second.mapped) return UnseenWrites::None;
+    return found->second.mappers > 0 ? UnseenWrites::Open : UnseenWrites::Possible;
 }
 
 OpenFilesCounts OpenFiles::counts() const {
-    return {backings_, passthrough_opens_, cached_opens_, refusals_};
+    return {backings_,     idle_,         registrations_, passthrough_opens_,
+            cached_opens_, direct_opens_, refusals_};
 }
 
 }  // namespace plyfs::passthrough

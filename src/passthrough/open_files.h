@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // The open files of each node and the backing ids that they share: one id per node, registered by
-// the open that needs it first, closed with the last. Thread-safe; its mutexes are leaf locks and
-// are held over the registering ioctl, so that concurrent opens of one file register once.
+// the open that needs it first, closed with the last, or a moment later where the file is opened
+// again and again. Thread-safe; its mutexes are leaf locks and are held over the registering
+// ioctl, so that concurrent opens of one file register once.
 #pragma once
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <optional>
 #include <unordered_map>
+
+#include <boost/container/static_vector.hpp>
 
 #include "passthrough/io_mode.h"
 #include "sys/mutex.h"
@@ -25,31 +29,75 @@ using BackingId = std::int32_t;
 class Registrar {
 public:
     virtual ~Registrar() = default;
-    // The file that `descriptor` is open on becomes a backing.
+    // The file that `descriptor` is open on becomes a backing. `lasting`: for longer than it is
+    // open; the branch's file must not count as open for writing by it.
     // EPERM: no CAP_SYS_ADMIN in the initial user namespace. ELOOP: the file's own file system is
     // stacked too deep. EOPNOTSUPP: the file can't be read and written by iterators. EMFILE.
-    virtual Result<BackingId> open_backing(int descriptor) = 0;
+    virtual Result<BackingId> open_backing(int descriptor, bool lasting) = 0;
     virtual void close_backing(BackingId id) = 0;
+};
+
+// What tells one content of a file from another.
+struct Version {
+    explicit Version(const Attributes& attributes = {}) noexcept
+        : size(attributes.size), modified(nanoseconds(attributes.modification_time)),
+          changed(nanoseconds(attributes.change_time)) {}
+    std::uint64_t size;     // bytes
+    std::int64_t modified;  // nanoseconds since the epoch
+    std::int64_t changed;
+    bool operator==(const Version&) const = default;
+
+private:
+    static std::int64_t nanoseconds(const Timestamp& time) noexcept {
+        return time.seconds * 1'000'000'000 + time.nanoseconds;
+    }
+};
+
+// One open, as asked of OpenFiles::attach().
+struct Opening {
+    std::uint64_t node = 0;
+    RealId real;           // the inode that is opened,
+    int descriptor = -1;   // by this descriptor: borrowed
+    bool writes = false;   // for writing,
+    bool may_map = false;  // also through a mapping: for reading and writing
+    IoMode wanted = IoMode::Cached;
+    Version version{};  // of the file when it was opened
+    // The same file is another node of the kernel too: its pages must not be cached here.
+    bool shared_file = false;
 };
 
 // How one open goes. Given back by OpenFiles::detach.
 struct Attachment {
     IoMode mode = IoMode::Cached;
     BackingId backing_id = 0;
+    // What the page cache has of the file from before is what the file is now.
+    bool keep_pages = false;
     // From now on the file may be written where the kernel does not see it (through a mapping of
     // the backing): attributes that it was told before are not to be believed any more.
     bool first_unseen_writer = false;
 };
 
+// Whether a node's attributes may change without the kernel's seeing it.
+enum class UnseenWrites : std::uint8_t {
+    None,
+    Possible,  // mappings of descriptors closed since may be left
+    Open,      // a descriptor that can be mapped for writing is open
+};
+
 struct OpenFilesCounts {
-    std::uint64_t backings = 0;           // registered now
-    std::uint64_t passthrough_opens = 0;  // since the mount
+    std::uint64_t backings = 0;       // registered now, idle ones too
+    std::uint64_t idle_backings = 0;  // of these, for files that are not open now
+    std::uint64_t registrations = 0;  // since the mount
+    std::uint64_t passthrough_opens = 0;
     std::uint64_t cached_opens = 0;
+    std::uint64_t direct_opens = 0;
     std::uint64_t refused = 0;  // registrations that the kernel refused
 };
 
 class OpenFiles {
 public:
+    using Clock = std::chrono::steady_clock;
+
     // `registrar` is borrowed. `refused(errno)` is told of each registration that was refused, with
     // no lock held.
     OpenFiles(Registrar& registrar, std::function<void(Errno)> refused);
@@ -58,34 +106,50 @@ public:
     OpenFiles(const OpenFiles&) = delete;
     OpenFiles& operator=(const OpenFiles&) = delete;
 
-    // One more open of `node` on the inode `real`, by `descriptor`; for writing where `writable`.
-    // `wanted`: pass through if it can be had. A refused registration falls back to cached I/O.
+    // One more open of a node. A refused registration falls back to I/O through the daemon.
     // ESTALE: the node is open on another inode.
-    Result<Attachment> attach(std::uint64_t node, const RealId& real, int descriptor, bool writable,
-                              bool wanted);
+    Result<Attachment> attach(const Opening& opening);
     // Takes one attach() back: at release, and when the answer to an open was not wanted.
-    void detach(std::uint64_t node, bool writable);
+    // True: the first backing has become idle, and close_idle() is to be called some time.
+    bool detach(std::uint64_t node, bool may_map);
+    // The kernel knows the node no more: its id never comes back.
+    void forget(std::uint64_t node);
+    // Closes the backings that have been idle since before `since`. True: others are left.
+    bool close_idle(Clock::time_point since);
 
-    // The node is open for writing in passthrough: the kernel does not see what is written
-    // through a mapping, so its attributes are valid at no time.
-    bool written_unseen(std::uint64_t node) const;
+    UnseenWrites unseen_writes(std::uint64_t node) const;
 
     OpenFilesCounts counts() const;
 
 private:
     struct Opened {
-        OpenState state;
+        OpenState state{IoMode::Direct, {}};  // counts where something is open
         BackingId backing_id = 0;
         std::uint32_t opens = 0;
-        std::uint32_t writers = 0;
+        std::uint32_t mappers = 0;  // that can map for writing
+        bool passed = false;        // since the kernel knows the node
+        bool mapped = false;        // a mapper was passed through
+        std::uint8_t registrations = 0;
+        std::optional<Version> pages;  // of which the page cache may have some
+    };
+    struct Idle {
+        std::uint64_t node;
+        Clock::time_point since;
     };
     struct Shard {
         mutable Mutex mutex;
         std::unordered_map<std::uint64_t, Opened> nodes GUARDED_BY(mutex);
+        boost::container::static_vector<Idle, 4> idle GUARDED_BY(mutex);  // eldest first
     };
     // attach(), but for telling of a refusal.
-    Result<Attachment> attach_locked(std::uint64_t node, const RealId& real, int descriptor,
-                                     bool writable, bool wanted, std::optional<Errno>& refusal);
+    Result<Attachment> attach_locked(const Opening& opening, std::optional<Errno>& refusal);
+    // Gives `opened` a backing; where that is refused, the mode to use instead.
+    IoMode register_backing(Shard& shard, const Opening& opening, Opened& opened,
+                            std::optional<Errno>& refusal) REQUIRES(shard.mutex);
+    // The backing of `node` waits for the next open. True: as the first one.
+    bool make_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
+    void take_from_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
+    void close_backing(Opened& opened);
     Shard& shard(std::uint64_t node) { return shards_[node % shards_.size()]; }
     const Shard& shard(std::uint64_t node) const { return shards_[node % shards_.size()]; }
 
@@ -93,8 +157,11 @@ private:
     const std::function<void(Errno)> refused_;
     std::array<Shard, 64> shards_;
     std::atomic<std::uint64_t> backings_{0};
+    std::atomic<std::uint64_t> idle_{0};
+    std::atomic<std::uint64_t> registrations_{0};
     std::atomic<std::uint64_t> passthrough_opens_{0};
     std::atomic<std::uint64_t> cached_opens_{0};
+    std::atomic<std::uint64_t> direct_opens_{0};
     std::atomic<std::uint64_t> refusals_{0};
 };
 

@@ -8,6 +8,7 @@
 #include <atomic>
 
 #include "sys/credentials.h"
+#include "sys/open.h"
 
 namespace plyfs::session {
 namespace {
@@ -34,8 +35,12 @@ const char* reason(Errno error) {
 
 }  // namespace
 
-Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor) {
-    const BackingMap map{descriptor, 0, 0};
+Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor, bool lasting) {
+    // The kernel keeps the open file that it is given: one for reading keeps nobody from running
+    // the branch's file (ETXTBSY).
+    UniqueFd reading;
+    if (lasting) reading = TRY(sys::reopen(descriptor, O_RDONLY));
+    const BackingMap map{lasting ? reading.get() : descriptor, 0, 0};
     // I/O through a backing runs with the rights of who registered it: with root's, a user's write
     // would keep SUID and use up the reserved blocks.
     const sys::ActAsNobody nobody;

@@ -12,7 +12,7 @@ public:
     // The descriptor of the mount's device, borrowed. Before the first open_backing().
     void set_device(int device) noexcept { device_ = device; }
 
-    Result<passthrough::BackingId> open_backing(int descriptor) override;
+    Result<passthrough::BackingId> open_backing(int descriptor, bool lasting) override;
     void close_backing(passthrough::BackingId id) override;
 
 private:

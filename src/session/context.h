@@ -13,6 +13,7 @@
 #include "config/options.h"
 #include "passthrough/open_files.h"
 #include "session/branch_locks.h"
+#include "session/housekeeper.h"
 #include "session/lock_waiters.h"
 #include "union/union.h"
 
@@ -21,6 +22,7 @@ namespace plyfs::session {
 struct Context {
     Union& united;
     passthrough::OpenFiles& open_files;
+    Housekeeper& housekeeper;
     BranchLocks& locks;
     LockWaiters& waiters;
     const config::Options& options;

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
+
 #include "session/context.h"
 #include "session/kernel_probe.h"
+#include "sys/file_system_identity.h"
 
 namespace plyfs::session {
 namespace {
@@ -15,8 +18,14 @@ namespace {
 constexpr std::uint64_t kCreateSupplementaryGroup = std::uint64_t{1} << 34;
 
 // A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
-// the kernel allows two levels. One keeps plyfs usable as a layer.
-constexpr std::uint32_t kDefaultStackDepth = 1;
+// the kernel allows two levels (FILESYSTEM_MAX_STACK_DEPTH). One keeps plyfs usable as a layer.
+std::uint32_t stack_depth(const Context& context) {
+    if (const auto asked = context.options.passthrough.max_stack_depth; asked != 0) return asked;
+    const bool stacked = std::ranges::any_of(context.united.branches(), [](const auto& branch) {
+        return sys::may_be_stacked(branch->root());
+    });
+    return stacked ? 2 : 1;
+}
 
 }  // namespace
 
@@ -44,9 +53,7 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
     want(FUSE_CAP_WRITEBACK_CACHE, false);
     if (options.passthrough.mode == config::PassthroughMode::On) {
         context.passthrough = want(FUSE_CAP_PASSTHROUGH);
-        connection->max_backing_stack_depth = options.passthrough.max_stack_depth != 0
-                                                  ? options.passthrough.max_stack_depth
-                                                  : kDefaultStackDepth;
+        connection->max_backing_stack_depth = stack_depth(context);
     } else {
         want(FUSE_CAP_PASSTHROUGH, false);
     }

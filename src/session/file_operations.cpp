@@ -17,10 +17,6 @@
 namespace plyfs::session {
 namespace {
 
-bool for_writing(const FileHandle& file) {
-    return (file.flags & O_ACCMODE) != O_RDONLY;
-}
-
 // What the kernel was told of the file's size and times before it was opened for writing.
 void invalidate_attributes(const Context& context, NodeId node) {
     if (context.attribute_timeout <= 0) return;
@@ -28,14 +24,42 @@ void invalidate_attributes(const Context& context, NodeId node) {
     fuse_lowlevel_notify_inval_inode(context.session, node, -1, 0);
 }
 
+// How the data of `opened` goes best.
+passthrough::IoMode wanted_mode(const Context& context, const OpenedFile& opened) {
+    using passthrough::IoMode;
+    const FileHandle& file = *opened.file;
+    // The kernel does not know that the file is append-only: in passthrough, a mapping or fcntl(2)
+    // (F_SETFL without O_APPEND) would change what is there.
+    if ((opened.attributes.flags & STATX_ATTR_APPEND) != 0) {
+        return file.writes() ? IoMode::Direct : IoMode::Cached;
+    }
+    if (!context.passthrough) return IoMode::Cached;
+    // A reader that is to follow a copy-up can't be bound to what it reads now.
+    const Branch& branch = *context.united.branches()[file.branch];
+    if (!branch.writable() && !file.snapshot && context.united.writable()) return IoMode::Cached;
+    if (!file.writes() && opened.attributes.size < context.options.passthrough.small_files) {
+        return IoMode::Cached;
+    }
+    return IoMode::Passthrough;
+}
+
 // Decides how the data of `opened` goes and says so in `info`. `known`: the kernel knows the file
 // from before.
 Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
     const FileHandle& file = *opened.file;
-    const bool wanted = context.passthrough && context.united.branches()[file.branch]->writable();
-    const auto attachment = TRY(context.open_files.attach(
-        file.node->id, file.real, file.descriptor.get(), for_writing(file), wanted));
+    passthrough::Opening opening;
+    opening.node = file.node->id;
+    opening.real = file.real;
+    opening.descriptor = file.descriptor.get();
+    opening.writes = file.writes();
+    opening.may_map = file.may_map();
+    opening.wanted = wanted_mode(context, opened);
+    opening.version = passthrough::Version(opened.attributes);
+    opening.shared_file = opened.shared_file;
+    const auto attachment = TRY(context.open_files.attach(opening));
     info.fh = opened.handle;
+    info.keep_cache = attachment.keep_pages;
+    info.direct_io = attachment.mode == passthrough::IoMode::Direct;
     if (known && attachment.first_unseen_writer) {
         invalidate_attributes(context, file.node->id);
     }
@@ -49,7 +73,9 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
 }
 
 void undo_open(Context& context, const OpenedFile& opened) {
-    context.open_files.detach(opened.file->node->id, for_writing(*opened.file));
+    if (context.open_files.detach(opened.file->node->id, opened.file->may_map())) {
+        context.housekeeper.backing_idle();
+    }
     context.united.release(opened.handle);
 }
 
@@ -134,7 +160,7 @@ void release(fuse_req_t request, fuse_ino_t /*node*/, fuse_file_info* info) {
             // close(2) alone would leave it to the last open: the file that is registered for all
             // of them is the one of the first.
             if (info->flock_release != 0) (void)sys::lock_whole(file->descriptor.get(), LOCK_UN);
-            undo_open(context, {info->fh, file});
+            undo_open(context, {info->fh, file, {}});
         }
         fuse_reply_err(request, 0);
     });
@@ -265,9 +291,9 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argume
             }
             const auto file = context.united.file(info->fh);
             if (!file) return fail(EBADF);
-            if (changes) TRY(context.united.make_writable(Asked(request), *file));
-            const auto data = TRY(context.united.data_of(file));
-            return inode_flags_ioctl(data->get(), command, input, output);
+            const UniqueFd object =
+                TRY(context.united.open_current(Asked(request), *file, changes));
+            return inode_flags_ioctl(object.get(), command, input, output);
         }();
         if (!answer) return reply_error(request, answer.error());
         fuse_reply_ioctl(request, 0, out.data(), out_size);

@@ -125,7 +125,8 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
     const auto mount = make_mount_id();
     if (!mount) return refuse(fmt::format("no random numbers: {}", mount.error().message()));
     BranchSet branches;
-    for (const config::BranchOptions& branch : options.branches) {
+    for (config::BranchOptions branch : options.branches) {
+        branch.readers = branch.readers.value_or(options.readers);
         auto opened = Branch::open(branch, options.min_free_space, *mount, options.no_atime,
                                    mark_wish(options.copy_up));
         if (!opened) {

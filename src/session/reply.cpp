@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
+
 namespace plyfs::session {
 namespace {
 
@@ -35,7 +37,15 @@ struct stat to_stat(const Attributes& attributes) {
 }
 
 double attribute_timeout(const Context& context, NodeId node) {
-    return context.open_files.written_unseen(node) ? 0 : context.attribute_timeout;
+    // As long as a mapping may be written, after its descriptor was closed: not longer than this.
+    constexpr double kUnseen = 1;
+    switch (context.open_files.unseen_writes(node)) {
+        case passthrough::UnseenWrites::Open: return 0;
+        case passthrough::UnseenWrites::Possible:
+            return std::min(kUnseen, context.attribute_timeout);
+        case passthrough::UnseenWrites::None: break;
+    }
+    return context.attribute_timeout;
 }
 
 fuse_entry_param to_entry(const Context& context, const Entry& entry) {
@@ -65,6 +75,7 @@ void reply_error(fuse_req_t request, Errno error) {
 
 Asked::Asked(fuse_req_t request)
     : request_{caller_of(request), journal_,
-               [request] { return fuse_req_interrupted(request) != 0; }} {}
+               [request] { return fuse_req_interrupted(request) != 0; },
+               fuse_req_ctx(request)->pid} {}
 
 }  // namespace plyfs::session

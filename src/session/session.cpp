@@ -17,14 +17,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "session/backing_registrar.h"
 #include "session/context.h"
 #include "session/device_loop.h"
+#include "session/housekeeper.h"
 #include "session/mount_arguments.h"
 #include "session/mounted_branches.h"
 #include "session/operations.h"
@@ -46,22 +49,40 @@ std::unexpected<SessionError> refuse(std::string text) {
     return std::unexpected(SessionError{std::move(text)});
 }
 
-std::size_t default_open_directories() {
+// How many descriptors the process may have: as many as it can get, since they are what a union
+// needs most.
+std::size_t raise_descriptor_limit() {
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;  // descriptors are what a union needs most
+    limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);
-    return std::clamp<std::size_t>(limit.rlim_max / 8, 64, 4096);
+    return limit.rlim_max;
+}
+
+// What is left for open files of `descriptors`. A reader that keeps what it opened takes two.
+std::size_t open_file_limit(const config::Options& options, std::size_t descriptors,
+                            std::size_t open_directories) {
+    // Requests in progress, devices, branches, work directories.
+    const std::size_t reserve =
+        std::clamp<std::size_t>(descriptors / 4, 32, 512) + 4 * options.branches.size();
+    const std::size_t kept = reserve + open_directories;
+    const std::size_t left = descriptors > kept ? descriptors - kept : descriptors / 4;
+    const bool snapshots = std::ranges::any_of(options.branches, [&](const auto& branch) {
+        return branch.readers.value_or(options.readers) == config::Readers::Snapshot;
+    });
+    return std::max<std::size_t>(snapshots ? left / 2 : left, 16);
 }
 
 UnionOptions union_options(const config::Options& options) {
     UnionOptions result;
     result.policies = options.policies;
     result.xattrs = options.xattrs;
-    result.open_directories = default_open_directories();
+    const std::size_t descriptors = raise_descriptor_limit();
+    result.open_directories = std::clamp<std::size_t>(descriptors / 8, 64, 4096);
     if (options.limits.open_directories != 0) {
         result.open_directories = options.limits.open_directories;
     }
+    result.open_files = open_file_limit(options, descriptors, result.open_directories);
     result.durable_copies = options.copy_up.fsync && !options.is_volatile;
     result.redirect = options.copy_up.redirect;
     result.metacopy = options.copy_up.metacopy;
@@ -130,13 +151,37 @@ std::size_t thread_count(const config::Options& options) {
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
 }
 
-std::expected<void, SessionError> serve(const config::Options& options, Union& united,
-                                        const std::function<void()>& ready) {
+// What the union tells of, and so what outlives it.
+struct Passing {
     BackingRegistrar registrar;
-    passthrough::OpenFiles open_files(registrar, [](Errno error) { report_refusal(error); });
+    passthrough::OpenFiles open_files{registrar, [](Errno error) { report_refusal(error); }};
+    Housekeeper housekeeper{open_files};
+};
+
+// The mount's device is there as long as this is.
+class Serving {
+public:
+    Serving(Passing& passing, fuse_session* session) : passing_(passing) {
+        passing.registrar.set_device(fuse_session_fd(session));
+        passing.housekeeper.start(session);
+    }
+    ~Serving() {
+        passing_.housekeeper.stop();
+        passing_.open_files.close_idle(passthrough::OpenFiles::Clock::time_point::max());
+        passing_.registrar.set_device(-1);
+    }
+    Serving(const Serving&) = delete;
+    Serving& operator=(const Serving&) = delete;
+
+private:
+    Passing& passing_;
+};
+
+std::expected<void, SessionError> serve(const config::Options& options, Union& united,
+                                        Passing& passing, const std::function<void()>& ready) {
     BranchLocks locks;
     LockWaiters waiters;
-    Context context{united, open_files, locks, waiters, options};
+    Context context{united, passing.open_files, passing.housekeeper, locks, waiters, options};
     context.generation = random_generation();
     context.entry_timeout = seconds(options.cache.entry);
     context.negative_timeout = seconds(options.cache.negative_entry);
@@ -159,9 +204,10 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
     if (fuse_session_mount(session.get(), options.mountpoint.c_str()) != 0) {
         return refuse(fmt::format("{}: could not be mounted (see above)", options.mountpoint));
     }
-    registrar.set_device(fuse_session_fd(session.get()));
+    std::optional<Serving> serving(std::in_place, passing, session.get());
     const auto answered = answer_init(session.get());
     if (!answered) {
+        serving.reset();
         fuse_session_unmount(session.get());
         return refuse(fmt::format("{}: the kernel did not begin: {}", options.mountpoint,
                                   answered.error().message()));
@@ -183,6 +229,7 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
         wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(), ended.get());
     }
     waiters.end();
+    serving.reset();
     fuse_session_unmount(session.get());
     return {};
 }
@@ -198,8 +245,13 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
         const auto prepared = prepare_branches(options, *branches);
         if (!prepared) return prepared;
     }
+    Passing passing;
+    wanted.outdated = [&](NodeId parent, const std::string& name) {
+        passing.housekeeper.expire_entry(parent, name);
+    };
+    wanted.destroyed = [&](NodeId node) { passing.open_files.forget(node); };
     Union united(*std::move(branches), std::move(wanted));
-    auto served = serve(options, united, ready);
+    auto served = serve(options, united, passing, ready);
     united.release_work();
     if (!options.read_only) release_branches(options, united.branches());
     return served;

@@ -24,6 +24,7 @@ struct FsUuid {
     std::uint8_t length;
     std::array<std::uint8_t, 16> uuid;
 };
+constexpr decltype(statfs::f_type) kFuseMagic = 0x65735546;  // FUSE_SUPER_MAGIC
 constexpr unsigned long kGetFsUuid = _IOR(0x15, 0, FsUuid);
 static_assert(kGetFsUuid == 0x80111500);
 
@@ -72,6 +73,13 @@ Result<FileSystemIdentity> file_system_identity(int descriptor) {
         ask_vfs(opened.get(), identity);
     }
     return identity;
+}
+
+bool may_be_stacked(int descriptor) {
+    struct statfs status{};
+    if (::fstatfs(descriptor, &status) != 0) return false;
+    return status.f_type == OVERLAYFS_SUPER_MAGIC || status.f_type == ECRYPTFS_SUPER_MAGIC ||
+           status.f_type == kFuseMagic;
 }
 
 }  // namespace plyfs::sys

@@ -30,5 +30,9 @@ namespace sys {
 // the caller may not read the object. Else the errnos of openat(2) and fstatfs(2).
 Result<FileSystemIdentity> file_system_identity(int descriptor);
 
+// Whether the file system that `descriptor` is open on may itself stand on another one: overlayfs,
+// eCryptfs, FUSE (whose server may pass files through). The kernel counts such levels.
+bool may_be_stacked(int descriptor);
+
 }  // namespace sys
 }  // namespace plyfs

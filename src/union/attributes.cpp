@@ -111,7 +111,19 @@ Result<Attributes> Union::object_attributes(const Node& node) const {
 }
 
 Result<Attributes> Union::getattr(NodeId id, HandleId handle) {
-    const NodeRef node = TRY(this->node(id));
+    const NodeRef own = TRY(own_node(id));
+    const NodeRef successor = nodes_.successor(*own);
+    const NodeRef& node = successor ? successor : own;
+    if (const auto kept = successor ? nodes_.snapshot(*own) : nullptr) {
+        // Its readers keep the content; all else is the file's as it is now.
+        const Attributes was = TRY(sys::stat_descriptor(kept->object.get()));
+        const SharedLock lock(node->mutex);
+        Attributes attributes = TRY(object_attributes(*node));
+        attributes.size = was.size;
+        attributes.blocks = was.blocks;
+        attributes.modification_time = was.modification_time;
+        return attributes;
+    }
     const auto open_file = handle == 0 ? nullptr : files_.find(handle);
     // Else it was copied up since, or its data alone are open.
     if (open_file && open_file->real == nodes_.real(*node)) {
@@ -132,6 +144,7 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
                           : *change.size == 0 ? CopyNeed::Truncated
                                               : CopyNeed::Data;
     TRY(copy_up(request, node, need));
+    if (change.size) TRY(part_from_readers(request, node));
     {
         const SharedLock lock(node->mutex);
         const auto open_file = handle == 0 ? nullptr : files_.find(handle);

@@ -17,6 +17,7 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     std::unique_ptr<Branch> branch(new Branch);
     branch->path_ = options.path;
     branch->mode_ = options.mode;
+    branch->readers_ = options.readers.value_or(config::Readers::Follow);
     branch->min_free_space_ = options.min_free_space.value_or(default_min_free_space);
     branch->original_ = TRY(sys::open_host_path(options.path, O_PATH | O_DIRECTORY));
     const bool read_only = options.mode == BranchMode::ReadOnly;

@@ -53,6 +53,8 @@ public:
     std::uint64_t min_free_space() const noexcept { return min_free_space_; }
     // The kernel itself refuses writes to this read-only branch.
     bool guarded() const noexcept { return guarded_; }
+    // What descriptors of its files read after a copy-up; of read-only branches.
+    config::Readers readers() const noexcept { return readers_; }
     // What is read must be opened with O_NOATIME, as far as may be: its access times are to stay,
     // and the mount does not see to it.
     bool spare_access_times() const noexcept { return spare_access_times_; }
@@ -74,6 +76,7 @@ private:
 
     std::string path_;
     BranchMode mode_ = BranchMode::ReadOnly;
+    config::Readers readers_ = config::Readers::Follow;
     std::uint64_t min_free_space_ = 0;
     std::uint64_t device_ = 0;
     bool guarded_ = false;

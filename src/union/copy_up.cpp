@@ -241,7 +241,7 @@ Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attr
 Result<std::shared_ptr<const UniqueFd>>
 Union::data_of(const std::shared_ptr<const FileHandle>& file) const {
     std::shared_ptr<const UniqueFd> own(file, &file->descriptor);
-    if (!is_lower(file->branch) || !layered_) return own;
+    if (!is_lower(file->branch) || !layered_ || file->snapshot) return own;
     const NodeRef& node = file->node;
     const SharedLock node_lock(node->mutex);
     const RealId real = nodes_.real(*node);

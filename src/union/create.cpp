@@ -157,10 +157,10 @@ Result<Entry> Union::symlink(const Request& request, NodeId parent, Name name, c
                        [&](int at) { return sys::make_symlink(at, name, target); });
 }
 
-OpenedFile Union::opened(FileHandle handle) {
+OpenedFile Union::opened(FileHandle handle, const Attributes& attributes) {
     auto file = std::make_shared<FileHandle>(std::move(handle));
     const HandleId id = files_.insert(file);
-    return {id, std::move(file)};
+    return {id, std::move(file), attributes};
 }
 
 template <typename OpenOn>
@@ -182,7 +182,8 @@ Result<Union::MadeFile> Union::make_file(const NodeRef& parent, OpenOn&& open_on
 CreatedFile Union::hand_out(MadeFile made, const NodeRef& node, int flags) {
     nodes_.count_lookup(node);
     return {{node->id, made.attributes},
-            opened({std::move(made.descriptor), node, made.attributes.real, made.branch, flags})};
+            opened({std::move(made.descriptor), node, made.attributes.real, made.branch, flags},
+                   made.attributes)};
 }
 
 Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name name, mode_t mode,

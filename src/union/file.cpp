@@ -3,6 +3,8 @@
 // Opening regular files. What is done with an open file goes to its descriptor (sys/data.h).
 #include <fcntl.h>
 
+#include <utility>
+
 #include "sys/metadata.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -18,36 +20,101 @@ int Union::open_file_flags(int flags) {
 }
 
 Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, bool drop_set_id) {
-    const NodeRef node = TRY(this->node(id));
-    if (node->is_directory()) return fail(EISDIR);
+    const NodeRef own = TRY(own_node(id));
+    if (own->is_directory()) return fail(EISDIR);
+    if (files_.size() >= options_.open_files) return fail(EMFILE);
     const bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
     if (changes) TRY(request.journal.begin("open"));
+    const NodeRef successor = nodes_.successor(*own);
+    if (successor) {
+        if (auto kept = nodes_.snapshot(*own)) {
+            const Errno refusal = turn_away(request, own);
+            if (changes || refusal == ESTALE) return fail(refusal);
+            return open_snapshot(own, std::move(kept), flags);
+        }
+    }
+    const NodeRef& node = successor ? successor : own;
     if (changes) {
         const bool empties = (flags & O_TRUNC) != 0;
         TRY(copy_up(request, node, empties ? CopyNeed::Truncated : CopyNeed::Data));
+        TRY(part_from_readers(request, node));
     }
     const SharedLock lock(node->mutex);
-    const BranchIndex branch = nodes_.stack(*node).front();
+    if (!changes && layered_) {
+        if (auto kept = nodes_.snapshot(*node)) return open_snapshot(own, std::move(kept), flags);
+    }
+    OpenedObject found = TRY(open_for(*node, flags, drop_set_id));
+    const Branch& branch = *branches_[found.branch];
+    std::shared_ptr<const Snapshot> kept;
+    if (!branch.writable() && writable_ && branch.readers() == config::Readers::Snapshot) {
+        kept = nodes_.hold_snapshot(node, std::make_shared<const Snapshot>(Snapshot{
+                                              found.attributes.real, found.branch,
+                                              TRY(sys::duplicate(found.descriptor.get()))}));
+    }
+    OpenedFile result =
+        opened({std::move(found.descriptor), own, found.attributes.real, found.branch, flags,
+                std::make_shared<FollowedFile>(), std::move(kept)},
+               found.attributes);
+    result.shared_file = successor != nullptr;
+    return result;
+}
+
+Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool drop_set_id) {
+    const bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
+    const BranchIndex branch = nodes_.stack(node).front();
     if (changes && !branches_[branch]->writable()) return fail(EROFS);
     const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
     // In two steps where it truncates: only what is known to be the node's own file.
     const int wanted = open_file_flags(flags) & ~O_TRUNC;
-    const auto open_as = [&](int how) { return open_object(*node, how); };
+    const auto open_as = [&](int how) { return open_object(node, how); };
     auto found = branches_[branch]->spare_access_times()
                      ? sys::open_sparing_access_time(wanted, open_as)
                      : open_as(wanted);
     // An append-only file (chattr +a) is opened for appending or not at all.
     if (!found && found.error() == EPERM && (flags & O_APPEND) != 0) {
-        found = open_object(*node, wanted | O_APPEND);
+        found = open_object(node, wanted | O_APPEND);
     }
-    UniqueFd descriptor = TRY(std::move(found));
-    if ((flags & O_TRUNC) != 0) TRY(sys::truncate(descriptor.get(), 0));
-    if (auto below = changes ? std::nullopt : TRY(data_below(*node, descriptor.get()))) {
-        descriptor = TRY(open_data(*below, wanted));
-        const RealId real = TRY(sys::stat_descriptor(descriptor.get())).real;
-        return opened({std::move(descriptor), node, real, below->branch, flags});
+    OpenedObject object{TRY(std::move(found)), {}, branch};
+    if ((flags & O_TRUNC) != 0) TRY(sys::truncate(object.descriptor.get(), 0));
+    if (auto below = changes ? std::nullopt : TRY(data_below(node, object.descriptor.get()))) {
+        object.descriptor = TRY(open_data(*below, wanted));
+        object.branch = below->branch;
     }
-    return opened({std::move(descriptor), node, nodes_.real(*node), branch, flags});
+    object.attributes = TRY(sys::stat_descriptor(object.descriptor.get()));
+    return object;
+}
+
+Result<OpenedFile> Union::open_snapshot(const NodeRef& node,
+                                        std::shared_ptr<const Snapshot> snapshot, int flags) {
+    UniqueFd descriptor = TRY(sys::open_sparing_access_time(
+        open_file_flags(flags), [&](int how) { return sys::reopen(snapshot->object.get(), how); }));
+    const Attributes attributes = TRY(sys::stat_descriptor(descriptor.get()));
+    const BranchIndex branch = snapshot->branch;
+    return opened({std::move(descriptor), node, attributes.real, branch, flags,
+                   std::make_shared<FollowedFile>(), std::move(snapshot)},
+                  attributes);
+}
+
+Result<void> Union::part_from_readers(const Request& request, const NodeRef& node) {
+    if (!layered_) return {};
+    const Lock lock(node->mutex);
+    if (!nodes_.snapshot(*node)) return {};
+    const auto names = nodes_.supersede(node);
+    if (options_.outdated) {
+        for (const NodeName& name : names) options_.outdated(name.parent->id, name.name);
+    }
+    return fail(turn_away(request, node));
+}
+
+Errno Union::turn_away(const Request& request, const NodeRef& node) {
+    return Errno(nodes_.turn_away(node, request.thread) ? ESTALE : ETXTBSY);
+}
+
+Result<UniqueFd> Union::open_current(const Request& request, const FileHandle& file, bool change) {
+    const NodeRef node = TRY(this->node(file.node->id));
+    if (change) TRY(copy_up(request, node, CopyNeed::Data));
+    const SharedLock lock(node->mutex);
+    return open_object(*node, O_RDONLY);
 }
 
 }  // namespace plyfs

@@ -17,9 +17,15 @@ bool Union::in_order(config::Policy policy) {
            policy == config::Policy::All || policy == config::Policy::EpAll;
 }
 
-Result<NodeRef> Union::node(NodeId id) const {
+Result<NodeRef> Union::own_node(NodeId id) const {
     NodeRef found = nodes_.find(id);
     if (!found) return fail(ESTALE);
+    return found;
+}
+
+Result<NodeRef> Union::node(NodeId id) const {
+    NodeRef found = TRY(own_node(id));
+    if (NodeRef successor = nodes_.successor(*found)) return successor;
     return found;
 }
 

@@ -30,6 +30,8 @@ inline constexpr std::uint64_t kOwnInode = 1;
 
 class Node;
 class NodeTable;
+struct Snapshot;
+struct Succession;
 using NodeRef = boost::intrusive_ptr<Node>;
 
 // The branches that an object stands on, in precedence. Of a non-directory: the one that was
@@ -70,8 +72,8 @@ private:
     friend void intrusive_ptr_add_ref(Node* node) noexcept;
     friend void intrusive_ptr_release(Node* node) noexcept;
 
-    Node(NodeTable& table, NodeId node_id, mode_t node_type) noexcept
-        : id(node_id), type(node_type), table_(table) {}
+    Node(NodeTable& table, NodeId node_id, mode_t node_type) noexcept;
+    ~Node();
 
     NodeTable& table_;
     std::atomic<std::uint32_t> references_{0};
@@ -86,6 +88,8 @@ private:
     std::uint64_t shown_inode_ = 0;   // of what was copied up: st_ino as before; 0: not looked at
     RealId real_;                     // of non-directories
     std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered
+    std::weak_ptr<const Snapshot> snapshot_;  // of a lower file; alive while somebody reads it
+    std::unique_ptr<Succession> succession_;  // null: it has no successor
 };
 
 }  // namespace plyfs

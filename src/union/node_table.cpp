@@ -15,7 +15,12 @@ void intrusive_ptr_release(Node* node) noexcept {
     if (node->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) node->table_.destroy(node);
 }
 
-NodeTable::NodeTable() {
+Node::Node(NodeTable& table, NodeId node_id, mode_t node_type) noexcept
+    : id(node_id), type(node_type), table_(table) {}
+
+Node::~Node() = default;
+
+NodeTable::NodeTable(std::function<void(NodeId)> destroyed) : destroyed_(std::move(destroyed)) {
     const Lock lock(mutex_);
     root_ = make(S_IFDIR);
 }
@@ -76,6 +81,7 @@ void NodeTable::destroy(Node* node) noexcept {
                 destroy(parent);  // several names: rare, and each leads into this loop again
             }
         }
+        if (destroyed_ && !node->is_directory()) destroyed_(node->id);
         delete node;
         node = next;
     }
@@ -189,17 +195,18 @@ void NodeTable::forget(NodeId id, std::uint64_t count) {
 
 Location NodeTable::location(const Node& node) const {
     const Lock lock(mutex_);
-    return {node.names_, node.stack_, node.real_, node.held_};
+    const Node& now = current(node);
+    return {now.names_, now.stack_, now.real_, now.held_};
 }
 
 RealId NodeTable::real(const Node& node) const {
     const Lock lock(mutex_);
-    return node.real_;
+    return current(node).real_;
 }
 
 Stack NodeTable::stack(const Node& node) const {
     const Lock lock(mutex_);
-    return node.stack_;
+    return current(node).stack_;
 }
 
 void NodeTable::set_stack(const NodeRef& node, const Stack& stack) {
@@ -232,36 +239,38 @@ void NodeTable::set_lower_places(const NodeRef& node, const LowerPlaces& places)
 
 std::uint64_t NodeTable::shown_inode(const Node& node) const {
     const Lock lock(mutex_);
-    return node.shown_inode_;
+    return current(node).shown_inode_;
 }
 
 void NodeTable::set_shown_inode(const NodeRef& node, std::uint64_t inode) {
     const Lock lock(mutex_);
-    node->shown_inode_ = inode;
+    current(*node).shown_inode_ = inode;
 }
 
 std::string NodeTable::index_entry(const Node& node) const {
     const Lock lock(mutex_);
-    return node.index_entry_ ? *node.index_entry_ : std::string();
+    const Node& now = current(node);
+    return now.index_entry_ ? *now.index_entry_ : std::string();
 }
 
 void NodeTable::set_index_entry(const NodeRef& node, const std::string& entry) {
     auto kept = entry.empty() ? nullptr : std::make_unique<std::string>(entry);
     const Lock lock(mutex_);
-    node->index_entry_.swap(kept);
+    current(*node).index_entry_.swap(kept);
 }
 
 void NodeTable::rebind(const NodeRef& node, const RealId& real, BranchIndex branch,
                        std::shared_ptr<UniqueFd> held) {
     std::shared_ptr<UniqueFd> before;  // closed after the lock
     const Lock lock(mutex_);
-    const auto it = objects_.find(node->real_);
-    if (it != objects_.end() && it->second == node.get()) objects_.erase(it);
-    node->real_ = real;
-    node->own_data = false;
-    node->stack_.assign(1, branch);
-    objects_.insert_or_assign(real, node.get());
-    before = std::exchange(node->held_, std::move(held));
+    Node& now = current(*node);
+    const auto it = objects_.find(now.real_);
+    if (it != objects_.end() && it->second == &now) objects_.erase(it);
+    now.real_ = real;
+    now.own_data = false;
+    now.stack_.assign(1, branch);
+    objects_.insert_or_assign(real, &now);
+    before = std::exchange(now.held_, std::move(held));
 }
 
 std::optional<NodeTable::BranchRoute> NodeTable::route(const Node& node, BranchIndex branch) const {
@@ -299,14 +308,15 @@ void NodeTable::remove_place(const NodeRef& node, const Node& parent, Name name,
                              std::shared_ptr<UniqueFd> held) {
     NodeRef parent_reference;  // released after the lock
     const Lock lock(mutex_);
-    for (auto it = node->names_.begin(); it != node->names_.end(); ++it) {
+    Node& now = current(*node);
+    for (auto it = now.names_.begin(); it != now.names_.end(); ++it) {
         if (it->parent.get() != &parent || it->name != name.view()) continue;
-        if (node->is_directory()) unplace_directory(*node);
+        if (now.is_directory()) unplace_directory(now);
         parent_reference = std::move(it->parent);
-        node->names_.erase(it);
+        now.names_.erase(it);
         break;
     }
-    if (node->names_.empty()) node->held_ = std::move(held);
+    if (now.names_.empty()) now.held_ = std::move(held);
 }
 
 void NodeTable::replace_place(Node& node, const Node& parent, Name name, const NodeRef& new_parent,
@@ -331,7 +341,7 @@ void NodeTable::move_place(const NodeRef& node, const NodeRef& parent, Name name
                            const NodeRef& new_parent, Name new_name) {
     const Lock lock(mutex_);
     if (node->is_directory()) unplace_directory(*node);
-    replace_place(*node, *parent, name, new_parent, new_name);
+    replace_place(current(*node), *parent, name, new_parent, new_name);
 }
 
 void NodeTable::exchange_places(const NodeRef& one, const NodeRef& one_parent, Name one_name,
@@ -342,13 +352,61 @@ void NodeTable::exchange_places(const NodeRef& one, const NodeRef& one_parent, N
     for (const NodeRef& node : {one, other}) {
         if (node->is_directory()) unplace_directory(*node);
     }
-    replace_place(*one, *one_parent, one_name, other_parent, other_name);
-    replace_place(*other, *other_parent, other_name, one_parent, one_name);
+    replace_place(current(*one), *one_parent, one_name, other_parent, other_name);
+    replace_place(current(*other), *other_parent, other_name, one_parent, one_name);
+}
+
+Node& NodeTable::current(const Node& node) {
+    const Node* now = &node;
+    while (now->succession_) now = now->succession_->successor.get();
+    return const_cast<Node&>(*now);
+}
+
+std::shared_ptr<const Snapshot> NodeTable::snapshot(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.snapshot_.lock();
+}
+
+std::shared_ptr<const Snapshot> NodeTable::hold_snapshot(const NodeRef& node,
+                                                         std::shared_ptr<const Snapshot> mine) {
+    const Lock lock(mutex_);
+    if (auto others = node->snapshot_.lock()) return others;
+    node->snapshot_ = mine;
+    return mine;
+}
+
+boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& node) {
+    auto succession = std::make_unique<Succession>();
+    const Lock lock(mutex_);
+    if (node->succession_) return {};
+    succession->successor = make(node->type);
+    Node& successor = *succession->successor;
+    successor.names_.swap(node->names_);
+    successor.stack_ = node->stack_;
+    successor.index_entry_.swap(node->index_entry_);
+    successor.shown_inode_ = node->shown_inode_;
+    successor.real_ = node->real_;
+    successor.own_data = node->own_data.load();
+    successor.held_.swap(node->held_);
+    objects_.insert_or_assign(successor.real_, &successor);
+    node->succession_ = std::move(succession);
+    return successor.names_;
+}
+
+NodeRef NodeTable::successor(const Node& node) const {
+    const Lock lock(mutex_);
+    return node.succession_ ? NodeRef(&current(node)) : NodeRef();
+}
+
+bool NodeTable::turn_away(const NodeRef& node, pid_t thread) {
+    const Lock lock(mutex_);
+    return node->succession_ &&
+           node->succession_->turned_away.turn_away(thread, TurnedAway::Clock::now());
 }
 
 std::size_t NodeTable::name_count(const Node& node) const {
     const Lock lock(mutex_);
-    return node.names_.size();
+    return current(node).names_.size();
 }
 
 bool NodeTable::shrunk() {

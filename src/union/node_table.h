@@ -15,6 +15,7 @@
 
 #include "sys/name.h"
 #include "union/node.h"
+#include "union/snapshot.h"
 
 namespace plyfs {
 
@@ -32,9 +33,17 @@ struct RouteStep {
     std::string name;
 };
 
+// What became of a node whose readers keep what they opened (snapshot.h).
+struct Succession {
+    NodeRef successor;
+    TurnedAway turned_away;
+};
+
 class NodeTable {
 public:
-    NodeTable();
+    // `destroyed(id)` is told of non-directories that are no more: the id never comes back. It is
+    // called under any lock but the table's. May be empty.
+    explicit NodeTable(std::function<void(NodeId)> destroyed = {});
     ~NodeTable();
     NodeTable(const NodeTable&) = delete;
     NodeTable& operator=(const NodeTable&) = delete;
@@ -110,6 +119,20 @@ public:
     void rebind(const NodeRef& node, const RealId& real, BranchIndex branch,
                 std::shared_ptr<UniqueFd> held);
 
+    // What readers keep of `node`; null: nobody does. hold_snapshot() gives them `mine` to keep,
+    // or what others keep already.
+    std::shared_ptr<const Snapshot> snapshot(const Node& node) const;
+    std::shared_ptr<const Snapshot> hold_snapshot(const NodeRef& node,
+                                                  std::shared_ptr<const Snapshot> mine);
+    // All that is known of `node` goes to a new node, its names too; only snapshot() stays. From
+    // then on whatever is asked of `node` here is answered for its successor. Returns the names;
+    // none if it has a successor already.
+    boost::container::small_vector<NodeName, 1> supersede(const NodeRef& node);
+    // Null: none.
+    NodeRef successor(const Node& node) const;
+    // Whether `thread`, which came to the superseded `node`, is to look its path up again.
+    bool turn_away(const NodeRef& node, pid_t thread);
+
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;
 
@@ -134,6 +157,8 @@ private:
         }
     };
 
+    // Who answers for it.
+    static Node& current(const Node& node);
     // A new node, referenced once by the result.
     NodeRef make(mode_t type) REQUIRES(mutex_);
     void place_directory(Node& node, const NodeRef& parent, std::string_view name) REQUIRES(mutex_);
@@ -146,6 +171,7 @@ private:
     // A reference, unless the node is on its way out.
     static NodeRef revive(Node* node);
 
+    const std::function<void(NodeId)> destroyed_;
     mutable Mutex mutex_;
     NodeId next_id_ GUARDED_BY(mutex_) = kRootNode;
     std::size_t peak_ GUARDED_BY(mutex_) = 0;  // of the number of nodes, since shrunk()

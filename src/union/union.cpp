@@ -11,12 +11,13 @@ namespace plyfs {
 Union::Union(BranchSet branches, UnionOptions options)
     : branches_(std::move(branches)), options_(std::move(options)),
       layered_(std::ranges::any_of(branches_, [](const auto& b) { return !b->writable(); })),
+      writable_(std::ranges::any_of(branches_, [](const auto& b) { return b->creatable(); })),
       work_in_root_(std::ranges::any_of(branches_,
                                         [](const auto& b) {
                                             return b->writable() &&
                                                    b->work().home() == WorkDirectory::Home::Root;
                                         })),
-      cache_(options_.open_directories) {
+      nodes_(options_.destroyed), cache_(options_.open_directories) {
     Stack all;
     for (std::size_t index = 0; index < branches_.size(); ++index) {
         all.push_back(static_cast<BranchIndex>(index));

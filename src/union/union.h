@@ -62,6 +62,14 @@ struct UnionOptions {
     std::optional<config::Policy> copy_up_policy;
     // Told, a line at a time, what an administrator should know. May be empty.
     std::function<void(std::string_view)> warn;
+    // Told of names that lead to another node by now. Called with locks held: it must return at
+    // once. May be empty.
+    std::function<void(NodeId parent, const std::string& name)> outdated;
+    // Told of nodes of non-directories that are no more: the id never comes back. The same.
+    std::function<void(NodeId)> destroyed;
+    // Files that may be open at a time; one more is answered with EMFILE. What else is done needs
+    // descriptors too.
+    std::size_t open_files = 1'000'000;
 };
 
 class Union {
@@ -103,6 +111,8 @@ public:
 
     // Files. A handle is released once, whatever was answered in between.
     // `drop_set_id`: with O_TRUNC, as in AttributeChange.
+    // ESTALE, too: readers keep what the node was (snapshot.h), the path leads to another one by
+    // now. ETXTBSY: the same, where no path leads here. EMFILE: see UnionOptions::open_files.
     Result<OpenedFile> open(const Request& request, NodeId node, int flags, bool drop_set_id);
     std::shared_ptr<const FileHandle> file(HandleId handle) const { return files_.find(handle); }
     void release(HandleId handle) { files_.remove(handle); }
@@ -133,11 +143,11 @@ public:
     // up since it was opened, one of the copy. Takes the node's lock, shared.
     Result<std::shared_ptr<const UniqueFd>>
     data_of(const std::shared_ptr<const FileHandle>& file) const;
-    // The object is on a writable branch when this returns: before something is done to an open
-    // file that needs no descriptor opened for writing.
-    Result<void> make_writable(const Request& request, const FileHandle& file) {
-        return copy_up(request, file.node, CopyNeed::Data);
-    }
+    // The open file's object as the union shows it now, opened for reading: what is done by it is
+    // done to the file, whatever its readers keep. `change`: it is on a writable branch.
+    Result<UniqueFd> open_current(const Request& request, const FileHandle& file, bool change);
+    // There is a branch that takes copies.
+    bool writable() const noexcept { return writable_; }
 
     FileSystemSpace statfs();
 
@@ -179,7 +189,9 @@ private:
     static bool another_may_do(Errno error) {
         return error == ENOSPC || error == EDQUOT || error == EROFS;
     }
-    // ESTALE: unknown. ENOTDIR: not a directory.
+    // ESTALE: unknown. ENOTDIR: not a directory. own_node(): the one that the kernel knows by that
+    // id; node(): or its successor.
+    Result<NodeRef> own_node(NodeId id) const;
     Result<NodeRef> node(NodeId id) const;
     Result<NodeRef> directory(NodeId id) const;
     bool hidden(const Node& parent, Name name) const;
@@ -324,7 +336,22 @@ private:
     CreatedFile hand_out(MadeFile made, const NodeRef& node, int flags);
     // What is kept open of `node` and the directories above it on `branch` is closed.
     void drop_route(const Node& node, BranchIndex branch);
-    OpenedFile opened(FileHandle handle);
+    OpenedFile opened(FileHandle handle, const Attributes& attributes);
+    // ---- opening (file.cpp) ----
+    Result<OpenedFile> open_snapshot(const NodeRef& node, std::shared_ptr<const Snapshot> snapshot,
+                                     int flags);
+    // Before the data of `node` change: where readers keep them, the node gets a successor, and
+    // ESTALE or ETXTBSY are returned. Takes the node's lock.
+    Result<void> part_from_readers(const Request& request, const NodeRef& node);
+    // The same on a node that has a successor.
+    Errno turn_away(const Request& request, const NodeRef& node);
+    // The file of `node` opened. Needs its lock, at least shared.
+    struct OpenedObject {
+        UniqueFd descriptor;
+        Attributes attributes;
+        BranchIndex branch;
+    };
+    Result<OpenedObject> open_for(const Node& node, int flags, bool drop_set_id);
     // What open(2) on a branch is given of the flags of an open.
     static int open_file_flags(int flags);
 
@@ -533,6 +560,7 @@ private:
     const UnionOptions options_;
     // There are read-only branches: marks are looked for.
     const bool layered_;
+    const bool writable_;
     // A branch keeps its work directory in its root, where it is hidden.
     const bool work_in_root_;
     mutable NodeTable nodes_;

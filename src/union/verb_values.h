@@ -4,6 +4,7 @@
 // own.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <cstddef>
@@ -22,6 +23,7 @@
 #include "union/journal.h"
 #include "union/merged_directory.h"
 #include "union/node.h"
+#include "union/snapshot.h"
 
 namespace plyfs {
 
@@ -31,6 +33,7 @@ struct Request {
     Journal& journal;
     // The caller gave up waiting (was interrupted). May be empty.
     std::function<bool()> interrupted{};
+    pid_t thread = 0;  // who waits for the answer; 0: in a process namespace not known here
 };
 
 // A node handed to the kernel: counted as one lookup, to be given back by forget().
@@ -67,6 +70,12 @@ struct FileHandle {
     BranchIndex branch = 0;
     int flags = 0;  // as asked for by open(2)
     std::shared_ptr<FollowedFile> followed = std::make_shared<FollowedFile>();
+    // Of a reader that keeps what it opened (snapshot.h); else null.
+    std::shared_ptr<const Snapshot> snapshot{};
+
+    // It can be mapped for writing.
+    bool may_map() const noexcept { return (flags & O_ACCMODE) == O_RDWR; }
+    bool writes() const noexcept { return (flags & O_ACCMODE) != O_RDONLY; }
 };
 
 // An open directory: its names as they were when reading began (opendir, rewinddir).
@@ -79,6 +88,9 @@ struct DirectoryHandle {
 struct OpenedFile {
     HandleId handle = 0;
     std::shared_ptr<const FileHandle> file;
+    Attributes attributes;  // as the branch had them when it was opened
+    // Another node is the same file.
+    bool shared_file = false;
 };
 
 struct CreatedFile {

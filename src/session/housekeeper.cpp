@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/housekeeper.h"
+
+#include <chrono>
+#include <utility>
+
+namespace plyfs::session {
+namespace {
+
+// How long a backing waits for the next open of its file.
+constexpr std::chrono::seconds kIdle{1};
+
+}  // namespace
+
+void Housekeeper::start(fuse_session* session) {
+    session_ = session;
+    {
+        const Lock lock(mutex_);
+        running_ = true;
+    }
+    thread_ = std::thread([this] { run(); });
+}
+
+void Housekeeper::stop() {
+    {
+        const Lock lock(mutex_);
+        running_ = false;
+        names_.clear();
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Housekeeper::expire_entry(NodeId parent, std::string name) {
+    {
+        const Lock lock(mutex_);
+        if (!running_) return;
+        names_.push_back({parent, std::move(name)});
+    }
+    changed_.notify_all();
+}
+
+void Housekeeper::backing_idle() {
+    {
+        const Lock lock(mutex_);
+        if (idle_) return;
+        idle_ = true;
+    }
+    changed_.notify_all();
+}
+
+bool Housekeeper::wait(std::deque<Name>& names) {
+    const Lock lock(mutex_);
+    const auto until = std::chrono::steady_clock::now() + kIdle;
+    while (running_ && names_.empty()) {
+        if (!idle_) {
+            changed_.wait(mutex_);
+        } else if (changed_.wait_until(mutex_, until) == std::cv_status::timeout) {
+            break;
+        }
+    }
+    names.swap(names_);
+    idle_ = false;
+    return running_;
+}
+
+void Housekeeper::run() {
+    std::deque<Name> names;
+    while (wait(names)) {
+        for (const Name& name : names) {
+            // ENOENT: the kernel does not know it; ENOTDIR and others can't be helped either.
+            fuse_lowlevel_notify_expire_entry(session_, name.parent, name.name.data(),
+                                              name.name.size());
+        }
+        names.clear();
+        if (open_files_.close_idle(passthrough::OpenFiles::Clock::now() - kIdle)) backing_idle();
+    }
+}
+
+}  // namespace plyfs::session
