@@ -41,7 +41,7 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
     const Lock lock(shard.mutex);
     Opened& opened = shard.nodes[opening.node];
     std::optional<OpenState> state;
-    if (opened.opens > 0) state = opened.state;
+    if (opened.opens > 0) state = OpenState{opened.mode, opened.real};
     IoMode mode = IoMode::Cached;
     switch (decide(state, opened.passed, opening.real, opening.wanted)) {
         case Decision::Stale: return fail(ESTALE);
@@ -51,7 +51,7 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
         case Decision::Cached: mode = opening.shared_file ? IoMode::Direct : IoMode::Cached; break;
     }
     // What is open for direct I/O alone hinders nothing that comes later.
-    if (!state || state->mode == IoMode::Direct) opened.state = {mode, opening.real};
+    if (!state || state->mode == IoMode::Direct) opened.mode = mode;
 
     Attachment attachment{mode, 0, false, false};
     ++opened.opens;
@@ -76,7 +76,7 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
 
 IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened& opened,
                                    std::optional<Errno>& refusal) {
-    if (opened.backing_id != 0 && opened.state.real == opening.real) {
+    if (opened.backing_id != 0 && opened.real == opening.real) {
         take_from_idle(shard, opening.node);
         return IoMode::Passthrough;
     }
@@ -92,6 +92,7 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
         return opened.passed || opening.shared_file ? IoMode::Direct : IoMode::Cached;
     }
     opened.backing_id = *backing;
+    opened.real = opening.real;
     opened.registrations = std::min<std::uint8_t>(opened.registrations + 1, kOftenRegistered + 1);
     ++backings_;
     ++registrations_;
@@ -106,14 +107,15 @@ bool OpenFiles::detach(std::uint64_t node, bool may_map) {
     Opened& opened = found->second;
     if (may_map) --opened.mappers;
     if (--opened.opens > 0) return false;
-    if (opened.backing_id != 0 && opened.registrations > kOftenRegistered) {
-        return make_idle(shard, node);
-    }
+    if (opened.backing_id == 0) return false;
+    if (opened.registrations > kOftenRegistered) return make_idle(shard, node);
     close_backing(opened);
     return false;
 }
 
 bool OpenFiles::make_idle(Shard& shard, std::uint64_t node) {
+    // Already: what was open did not use it.
+    if (std::ranges::find(shard.idle, node, &Idle::node) != shard.idle.end()) return false;
     if (shard.idle.size() == shard.idle.capacity()) {
         const auto eldest = shard.nodes.find(shard.idle.front().node);
         shard.idle.erase(shard.idle.begin());

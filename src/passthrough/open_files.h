@@ -123,8 +123,9 @@ public:
 
 private:
     struct Opened {
-        OpenState state{IoMode::Direct, {}};  // counts where something is open
-        BackingId backing_id = 0;
+        IoMode mode = IoMode::Direct;  // counts where something is open
+        BackingId backing_id = 0;      // 0: none
+        RealId real;                   // of the backing
         std::uint32_t opens = 0;
         std::uint32_t mappers = 0;  // that can map for writing
         bool passed = false;        // since the kernel knows the node
