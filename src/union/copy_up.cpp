@@ -55,6 +55,7 @@ Result<void> Union::copy_up(const Request& request, const NodeRef& node, CopyNee
 Result<void> Union::copy_object_up(const Request& request, const NodeRef& node, CopyNeed need) {
     const CopyUps::Turn turn = TRY(copy_ups_.enter(node->id, request.interrupted));
     if (!needs_copy_up(*node)) return {};
+    CopyUpCounters::Attempt attempt(copy_up_counters_);
     UpperCopy copy{node, need, {}, {}, {}, {}};
     {
         const SharedLock lock(node->mutex);
@@ -72,6 +73,7 @@ Result<void> Union::copy_object_up(const Request& request, const NodeRef& node, 
     std::optional<Errno> failure;
     for (const std::size_t branch : TRY(copy_up_targets(*parent, bytes))) {
         const auto copied = copy_up_to(request, copy, static_cast<BranchIndex>(branch));
+        if (copied) attempt.made(!with_data && S_ISREG(node->type) && copy.shown.size > 0);
         if (copied || !another_may_do(copied.error())) return copied;
         failure = copied.error();
         branches_[branch]->space().expire();
@@ -115,6 +117,7 @@ Result<void> Union::copy_up_to(const Request& request, const UpperCopy& copy, Br
         options.size_without_data = copy.shown.size;
     }
     const auto copied = TRY(copyup::copy_object(copy.source.get(), work, temporary, options));
+    copy_up_counters_.copied(copied.data);
     const auto published = [&]() -> Result<void> {
         if (below) TRY(fill(request, *below, copied.descriptor.get()));
         return finish_copy(copy, copied, branch, work, temporary);

@@ -10,6 +10,7 @@ DirectoryRef DirectoryCache::find(NodeId node, BranchIndex branch) {
     const auto it = index_.find({node, branch});
     if (it == index_.end()) return {};
     entries_.splice(entries_.begin(), entries_, it->second);
+    ++hits_;
     return it->second->descriptor;
 }
 
@@ -18,6 +19,7 @@ DirectoryRef DirectoryCache::find(NodeId node, BranchIndex branch, const RealId&
     const auto it = index_.find({node, branch});
     if (it == index_.end() || it->second->real != real) return {};
     entries_.splice(entries_.begin(), entries_, it->second);
+    ++hits_;
     return it->second->descriptor;
 }
 
@@ -36,6 +38,7 @@ DirectoryRef DirectoryCache::remember(const Key& key, DirectoryRef opened, const
     DirectoryRef evicted;  // closed after the mutex
     const Lock lock(mutex_);
     if (const auto it = index_.find(key); it != index_.end()) return it->second->descriptor;
+    ++misses_;
     entries_.push_front({key, opened, real});
     index_.emplace(key, entries_.begin());
     if (entries_.size() > capacity_) evicted = take(Key(entries_.back().key));
@@ -55,9 +58,9 @@ void DirectoryCache::drop(NodeId node, const Stack& branches) {
     for (const BranchIndex branch : branches) dropped.push_back(take({node, branch}));
 }
 
-std::size_t DirectoryCache::size() const {
+DirectoryCache::Counts DirectoryCache::counts() const {
     const Lock lock(mutex_);
-    return entries_.size();
+    return {entries_.size(), hits_, misses_};
 }
 
 DirectoryRef DirectoryCache::take(const Key& key) {

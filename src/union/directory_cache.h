@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
 #include <unordered_map>
@@ -41,7 +42,12 @@ public:
     // Nothing of `node` is remembered for `branches` any more.
     void drop(NodeId node, const Stack& branches);
 
-    std::size_t size() const;
+    struct Counts {
+        std::size_t descriptors = 0;  // now
+        std::uint64_t hits = 0;       // since it was made: found
+        std::uint64_t misses = 0;     // inserted, because they were not there
+    };
+    Counts counts() const;
 
 private:
     struct Key {
@@ -67,6 +73,8 @@ private:
 
     const std::size_t capacity_;
     mutable Mutex mutex_;
+    std::uint64_t hits_ GUARDED_BY(mutex_) = 0;
+    std::uint64_t misses_ GUARDED_BY(mutex_) = 0;
     Entries entries_ GUARDED_BY(mutex_);
     std::unordered_map<Key, Entries::iterator, KeyHash> index_ GUARDED_BY(mutex_);
 };

@@ -106,6 +106,7 @@ Result<void> Union::fill(const Request& request, const LowerData& data, int copy
     if (!capability.empty()) TRY(sys::set_xattr(copy, kCapability, capability, 0));
     (void)copyup::copy_times(before, copy);
     TRY(copied);
+    copy_up_counters_.copied(*copied);
     if (options_.durable_copies && copied->origin == copyup::DataOrigin::Copied) {
         TRY(sys::synchronize(copy, false));
     }
@@ -128,7 +129,9 @@ Result<void> Union::bring_data(const Request& request, const NodeRef& node, Copy
         copy = TRY(sys::reopen(object.get(), O_RDWR));
     }
     if (below) {
+        CopyUpCounters::Attempt attempt(copy_up_counters_);
         TRY(fill(request, *below, copy.get()));
+        attempt.filled();
     } else {
         const sys::KeepSetId keep(true);
         TRY(sys::truncate(copy.get(), 0));

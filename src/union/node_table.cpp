@@ -118,6 +118,8 @@ NodeRef NodeTable::directory_at(const NodeRef& parent, Name name, const Stack& s
     if (!node) {
         node = make(S_IFDIR);
         place_directory(*node, parent, name.view());
+    } else {
+        ++found_;
     }
     Stack now = stack;
     for (const BranchIndex branch : node->stack_) {
@@ -144,6 +146,8 @@ NodeRef NodeTable::object_at(const NodeRef& parent, Name name, const RealId& rea
         node = make(type);
         node->real_ = real;
         objects_.insert_or_assign(real, node.get());
+    } else {
+        ++found_;
     }
     node->stack_.assign(1, branch);
     const bool known = std::ranges::any_of(node->names_, [&](const NodeName& place) {
@@ -420,6 +424,11 @@ bool NodeTable::shrunk() {
 std::size_t NodeTable::size() const {
     const Lock lock(mutex_);
     return by_id_.size();
+}
+
+NodeTable::Counts NodeTable::counts() const {
+    const Lock lock(mutex_);
+    return {next_id_ - kRootNode, found_};
 }
 
 }  // namespace plyfs

@@ -143,6 +143,13 @@ public:
     // Nodes in existence, and what one weighs without its names, in bytes.
     std::size_t size() const;
 
+    // Since the table was made.
+    struct Counts {
+        std::uint64_t made = 0;   // nodes, the root included
+        std::uint64_t found = 0;  // of directory_at() and object_at(): nodes that were there
+    };
+    Counts counts() const;
+
 private:
     friend void intrusive_ptr_release(Node* node) noexcept;
 
@@ -174,6 +181,7 @@ private:
     const std::function<void(NodeId)> destroyed_;
     mutable Mutex mutex_;
     NodeId next_id_ GUARDED_BY(mutex_) = kRootNode;
+    std::uint64_t found_ GUARDED_BY(mutex_) = 0;
     std::size_t peak_ GUARDED_BY(mutex_) = 0;  // of the number of nodes, since shrunk()
     std::unordered_map<NodeId, Node*> by_id_ GUARDED_BY(mutex_);
     std::unordered_map<PlaceKey, Node*, PlaceHash> directories_ GUARDED_BY(mutex_);

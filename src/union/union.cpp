@@ -38,7 +38,11 @@ void Union::release_work() {
 }
 
 UnionCounts Union::counts() const {
-    return {nodes_.size(), files_.size(), directories_.size(), cache_.size()};
+    const NodeTable::Counts nodes = nodes_.counts();
+    const DirectoryCache::Counts cached = cache_.counts();
+    return {nodes_.size(),      files_.size(), directories_.size(),
+            cached.descriptors, nodes.made,    nodes.found,
+            cached.hits,        cached.misses, copy_up_counters_.counts()};
 }
 
 void Union::forget(NodeId node, std::uint64_t count) {

@@ -33,7 +33,9 @@
 #include "format/redirect.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
+#include "union/copy_up_counters.h"
 #include "union/copy_ups.h"
+#include "union/counts.h"
 #include "union/directory_cache.h"
 #include "union/handle_table.h"
 #include "union/inode_number.h"
@@ -571,6 +573,7 @@ private:
     Mutex rename_mutex_;
     mutable SharedMutex moves_;
     CopyUps copy_ups_;
+    mutable CopyUpCounters copy_up_counters_;
 };
 
 }  // namespace plyfs

@@ -106,12 +106,4 @@ struct DirectoryEntry {
     std::uint64_t next = 0;      // the offset to go on at
 };
 
-// What is alive, for statistics and for tests that look for leaks.
-struct UnionCounts {
-    std::size_t nodes = 0;
-    std::size_t files = 0;
-    std::size_t directories = 0;         // open directory handles
-    std::size_t cached_directories = 0;  // descriptors
-};
-
 }  // namespace plyfs
