@@ -88,6 +88,7 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
     const auto backing = registrar_.open_backing(opening.descriptor, lasting);
     if (!backing) {
         ++refusals_;
+        refusals_by_.add(backing.error());
         refusal = backing.error();
         return opened.passed || opening.shared_file ? IoMode::Direct : IoMode::Cached;
     }
@@ -166,7 +167,7 @@ UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
 
 OpenFilesCounts OpenFiles::counts() const {
     return {backings_,     idle_,         registrations_, passthrough_opens_,
-            cached_opens_, direct_opens_, refusals_};
+            cached_opens_, direct_opens_, refusals_,      refusals_by_.counts()};
 }
 
 }  // namespace plyfs::passthrough

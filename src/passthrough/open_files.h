@@ -17,6 +17,7 @@
 #include <boost/container/static_vector.hpp>
 
 #include "passthrough/io_mode.h"
+#include "passthrough/refusals.h"
 #include "sys/mutex.h"
 #include "sys/result.h"
 
@@ -87,11 +88,12 @@ enum class UnseenWrites : std::uint8_t {
 struct OpenFilesCounts {
     std::uint64_t backings = 0;       // registered now, idle ones too
     std::uint64_t idle_backings = 0;  // of these, for files that are not open now
-    std::uint64_t registrations = 0;  // since the mount
+    std::uint64_t registrations = 0;  // since the mount, without those refused
     std::uint64_t passthrough_opens = 0;
     std::uint64_t cached_opens = 0;
     std::uint64_t direct_opens = 0;
     std::uint64_t refused = 0;  // registrations that the kernel refused
+    RefusalCounts refused_by{};
 };
 
 class OpenFiles {
@@ -164,6 +166,7 @@ private:
     std::atomic<std::uint64_t> cached_opens_{0};
     std::atomic<std::uint64_t> direct_opens_{0};
     std::atomic<std::uint64_t> refusals_{0};
+    RefusalCounters refusals_by_;
 };
 
 }  // namespace plyfs::passthrough

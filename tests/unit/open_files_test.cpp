@@ -132,6 +132,8 @@ TEST_CASE("a refused registration is told while no lock is held", "[passthrough]
     CHECK(answered);
     CHECK_FALSE(other.get());
     CHECK(files.counts().refused == 1);
+    CHECK(files.counts().refused_by == RefusalCounts{1, 0, 0, 0, 0});
+    CHECK(files.counts().registrations == 0);
     CHECK(files.counts().cached_opens == 1);
     CHECK_FALSE(files.detach(kNode, true));
     CHECK(registrar.closed == 0);
@@ -353,6 +355,14 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     files.close_idle(kEver);
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
+}
+
+TEST_CASE("refusals are counted by reason", "[passthrough]") {
+    RefusalCounters counters;
+    for (const int code : {EPERM, ELOOP, EOPNOTSUPP, EMFILE, ENFILE, EINVAL, EBADF}) {
+        counters.add(Errno(code));
+    }
+    CHECK(counters.counts() == RefusalCounts{1, 1, 1, 2, 2});
 }
 
 }  // namespace plyfs::passthrough::test
