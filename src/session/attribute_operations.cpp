@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "session/reply.h"
+#include "session/statistics_report.h"
 
 namespace plyfs::session {
 namespace {
@@ -59,15 +60,37 @@ bool is_refused(const Context& context, std::string_view name) {
     return !context.options.posix_acl && name.starts_with("system.posix_acl_");
 }
 
+bool is_statistics(fuse_ino_t node, std::string_view name) {
+    return node == kRootNode && name == kStatisticsAttribute;
+}
+
+// With an empty span how many bytes it takes, with room for what is counted until it is read.
+Result<std::size_t> read_statistics(const Context& context, std::span<std::byte> value) {
+    constexpr std::size_t kRoom = 1024;
+    const std::string report = statistics_report(context);
+    if (value.empty()) return report.size() + kRoom;
+    if (value.size() < report.size()) return fail(ERANGE);
+    std::memcpy(value.data(), report.data(), report.size());
+    return report.size();
+}
+
 // listxattr(2) shows the names below `trusted.` to CAP_SYS_ADMIN only; the kernel leaves that to
-// the file system, which knows of the caller's rights no more than the user. Returns how many bytes
-// of `names` are left; each name ends with a NUL.
-std::size_t drop_trusted(std::span<std::byte> names) {
+// the file system, which knows of the caller's rights no more than the user. And what a branch
+// calls like the statistics is not to be had.
+bool is_listed(fuse_req_t request, fuse_ino_t node, std::string_view name) {
+    if (is_statistics(node, name)) return false;
+    return fuse_req_ctx(request)->uid == 0 || !name.starts_with("trusted.");
+}
+
+// Leaves those names for which keep(name) is true and returns how many bytes they take; each ends
+// with a NUL.
+template <typename Keep>
+std::size_t keep_names(std::span<std::byte> names, Keep&& keep) {
     char* const all = reinterpret_cast<char*>(names.data());
     std::size_t kept = 0;
     for (std::size_t at = 0; at < names.size();) {
         const std::size_t length = ::strnlen(all + at, names.size() - at - 1) + 1;
-        if (!std::string_view(all + at, length).starts_with("trusted.")) {
+        if (keep(std::string_view(all + at, length - 1))) {
             std::memmove(all + kept, all + at, length);
             kept += length;
         }
@@ -153,7 +176,8 @@ void getxattr(fuse_req_t request, fuse_ino_t node, const char* name, std::size_t
     serve(request, [&](Context& context) {
         if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
         reply_bytes(request, size, [&](std::span<std::byte> value) {
-            return context.united.getxattr(node, name, value);
+            return is_statistics(node, name) ? read_statistics(context, value)
+                                             : context.united.getxattr(node, name, value);
         });
     });
 }
@@ -162,8 +186,10 @@ void listxattr(fuse_req_t request, fuse_ino_t node, std::size_t size) {
     serve(request, [&](Context& context) {
         reply_bytes(request, size, [&](std::span<std::byte> names) -> Result<std::size_t> {
             const std::size_t filled = TRY(context.united.listxattr(node, names));
-            if (names.empty() || fuse_req_ctx(request)->uid == 0) return filled;
-            return drop_trusted(names.first(filled));
+            if (names.empty()) return filled;
+            return keep_names(names.first(filled), [&](std::string_view name) {
+                return is_listed(request, node, name);
+            });
         });
     });
 }
@@ -172,6 +198,7 @@ void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char*
               std::size_t size, int flags) {
     serve(request, [&](Context& context) {
         if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
+        if (is_statistics(node, name)) return reply_error(request, Errno(EPERM));
         const bool is_acl = std::strcmp(name, "system.posix_acl_access") == 0;
         const bool keep_set_id = is_acl && may_keep_set_id(request, context, node);
         const auto bytes = std::as_bytes(std::span(value, size));
@@ -183,6 +210,7 @@ void setxattr(fuse_req_t request, fuse_ino_t node, const char* name, const char*
 void removexattr(fuse_req_t request, fuse_ino_t node, const char* name) {
     serve(request, [&](Context& context) {
         if (is_refused(context, name)) return reply_error(request, Errno(EOPNOTSUPP));
+        if (is_statistics(node, name)) return reply_error(request, Errno(EPERM));
         reply_status(request, context.united.removexattr(Asked(request), node, name));
     });
 }

@@ -13,8 +13,10 @@
 #include "config/options.h"
 #include "passthrough/open_files.h"
 #include "session/branch_locks.h"
+#include "session/features.h"
 #include "session/housekeeper.h"
 #include "session/lock_waiters.h"
+#include "session/statistics.h"
 #include "union/union.h"
 
 namespace plyfs::session {
@@ -26,6 +28,7 @@ struct Context {
     BranchLocks& locks;
     LockWaiters& waiters;
     const config::Options& options;
+    Statistics& statistics;
     fuse_session* session = nullptr;
     // Random per mount: a node id means another node after the next mount (file handles of
     // open_by_handle_at and NFS carry both).
@@ -35,6 +38,8 @@ struct Context {
     double attribute_timeout = 0;
     // The kernel takes backings: set once, while INIT is answered.
     bool passthrough = false;
+    // Set at the same time.
+    NegotiatedKernel kernel{};
 };
 
 inline Context& context_of(fuse_req_t request) {

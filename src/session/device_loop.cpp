@@ -10,6 +10,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -54,6 +55,14 @@ std::optional<gid_t> supplementary_group(std::span<const char> request,
         at += header.size;
     }
     return {};
+}
+
+// 0 where the request is not in memory.
+std::uint32_t opcode_of(const fuse_buf& buffer) {
+    if ((buffer.flags & FUSE_BUF_IS_FD) != 0) return 0;
+    fuse_in_header header{};
+    read_object(std::span(static_cast<const char*>(buffer.mem), buffer.size), 0, header);
+    return header.opcode;
 }
 
 RequestExtras read_extras(std::span<const char> request) {
@@ -143,17 +152,21 @@ Result<void> answer_init(fuse_session* session) {
     return {};
 }
 
-DeviceLoop::DeviceLoop(fuse_session* session, std::size_t threads, bool log_requests,
+DeviceLoop::DeviceLoop(fuse_session* session, Statistics& statistics, bool log_requests,
                        std::function<void()> ended)
-    : session_(session), log_requests_(log_requests), ended_(std::move(ended)), running_(threads) {
-    for (std::size_t index = 0; index < threads; ++index) threads_.emplace_back([this] { run(); });
+    : session_(session), log_requests_(log_requests), ended_(std::move(ended)),
+      running_(statistics.threads()) {
+    for (std::size_t index = 0; index < statistics.threads(); ++index) {
+        threads_.emplace_back([this, &own = statistics.thread(index)] { run(own); });
+    }
 }
 
 DeviceLoop::~DeviceLoop() {
     for (std::thread& thread : threads_) thread.join();
 }
 
-void DeviceLoop::run() {
+void DeviceLoop::run(ThreadStatistics& statistics) {
+    using Clock = std::chrono::steady_clock;
     if (const auto prepared = sys::prepare_serving_thread(); !prepared) {
         spdlog::error("a serving thread can't get its own credentials: {}",
                       prepared.error().message());
@@ -163,12 +176,16 @@ void DeviceLoop::run() {
         const int received = fuse_session_receive_buf(session_, &buffer);
         if (received == -EINTR || received == -EAGAIN) continue;
         if (received <= 0) break;
+        const Clock::time_point begin = Clock::now();
+        const std::uint32_t opcode = opcode_of(buffer);
         const std::span request(static_cast<const char*>(buffer.mem), buffer.size);
         if ((buffer.flags & FUSE_BUF_IS_FD) == 0) {
             extras = read_extras(request);
             if (log_requests_) log_request(request);
         }
         fuse_session_process_buf(session_, &buffer);
+        const std::chrono::nanoseconds taken = Clock::now() - begin;
+        statistics.count(opcode, static_cast<std::uint64_t>(taken.count()), take_error());
     }
     std::free(buffer.mem);
     fuse_session_exit(session_);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "session/statistics.h"
 #include "sys/result.h"
 
 namespace plyfs::session {
@@ -19,12 +20,12 @@ namespace plyfs::session {
 // EPROTO: something else came first.
 Result<void> answer_init(fuse_session* session);
 
-// Serves with `threads` threads until the connection ends; `ended` is then called once, from the
-// last of them. `log_requests`: each request is written to stderr as
-// `request NAME node=N unique=U uid=I pid=P`.
+// Serves with statistics.threads() threads until the connection ends; `ended` is then called once,
+// from the last of them. Each counts there what it serves. `log_requests`: each request is written
+// to stderr as `request NAME node=N unique=U uid=I pid=P`.
 class DeviceLoop {
 public:
-    DeviceLoop(fuse_session* session, std::size_t threads, bool log_requests,
+    DeviceLoop(fuse_session* session, Statistics& statistics, bool log_requests,
                std::function<void()> ended);
     // Waits for the threads: the connection must have ended or been aborted.
     ~DeviceLoop();
@@ -32,7 +33,7 @@ public:
     DeviceLoop& operator=(const DeviceLoop&) = delete;
 
 private:
-    void run();
+    void run(ThreadStatistics& statistics);
 
     fuse_session* const session_;
     const bool log_requests_;

@@ -5,6 +5,7 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
+#include <array>
 
 #include "session/context.h"
 #include "session/kernel_probe.h"
@@ -26,6 +27,21 @@ std::uint32_t stack_depth(const Context& context) {
     });
     return stacked ? 2 : 1;
 }
+
+struct Capability {
+    const char* name;
+    std::uint64_t flag;
+};
+constexpr std::array kCapabilities{
+    Capability{"passthrough", FUSE_CAP_PASSTHROUGH},
+    Capability{"parallel-dirops", FUSE_CAP_PARALLEL_DIROPS},
+    Capability{"readdirplus", FUSE_CAP_READDIRPLUS},
+    Capability{"atomic-o-trunc", FUSE_CAP_ATOMIC_O_TRUNC},
+    Capability{"handle-killpriv-v2", FUSE_CAP_HANDLE_KILLPRIV_V2},
+    Capability{"posix-acl", FUSE_CAP_POSIX_ACL},
+    Capability{"cache-symlinks", FUSE_CAP_CACHE_SYMLINKS},
+    Capability{"expire-only", FUSE_CAP_EXPIRE_ONLY},
+};
 
 }  // namespace
 
@@ -65,6 +81,16 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
         connection->max_readahead = static_cast<unsigned>(options.limits.readahead);
     }
     connection->time_gran = 1;  // nanoseconds
+    context.kernel = {connection->proto_major, connection->proto_minor, connection->want_ext};
+}
+
+std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel) {
+    std::vector<NegotiatedFeature> features;
+    features.reserve(kCapabilities.size());
+    for (const Capability& capability : kCapabilities) {
+        features.push_back({capability.name, (kernel.capabilities & capability.flag) != 0});
+    }
+    return features;
 }
 
 std::uint64_t further_init_flags() noexcept {

@@ -7,8 +7,24 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace plyfs::session {
+
+// What the kernel agreed to.
+struct NegotiatedKernel {
+    unsigned major = 0;  // of the FUSE protocol
+    unsigned minor = 0;
+    std::uint64_t capabilities = 0;  // FUSE_CAP_* that are in force
+};
+
+struct NegotiatedFeature {
+    const char* name;  // as --version has it
+    bool in_force;
+};
+
+// Those that plyfs would have, if it got them or not.
+std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel);
 
 // The operation `init`: chooses among what the kernel offers.
 void negotiate(void* context, fuse_conn_info* connection);

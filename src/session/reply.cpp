@@ -66,10 +66,12 @@ void reply_entry(fuse_req_t request, const Result<Entry>& entry) {
 }
 
 void reply_status(fuse_req_t request, const Result<void>& result) {
-    fuse_reply_err(request, result ? 0 : result.error().code());
+    if (!result) return reply_error(request, result.error());
+    fuse_reply_err(request, 0);
 }
 
 void reply_error(fuse_req_t request, Errno error) {
+    note_error();
     fuse_reply_err(request, error.code());
 }
 

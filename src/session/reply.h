@@ -30,9 +30,9 @@ void serve(fuse_req_t request, Operation&& operation) noexcept {
     try {
         operation(context_of(request));
     } catch (const std::bad_alloc&) {
-        fuse_reply_err(request, ENOMEM);
+        reply_error(request, Errno(ENOMEM));
     } catch (const std::exception&) {
-        fuse_reply_err(request, EIO);
+        reply_error(request, Errno(EIO));
     }
 }
 

@@ -181,7 +181,9 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
                                         Passing& passing, const std::function<void()>& ready) {
     BranchLocks locks;
     LockWaiters waiters;
-    Context context{united, passing.open_files, passing.housekeeper, locks, waiters, options};
+    Statistics statistics(thread_count(options));
+    Context context{united,  passing.open_files, passing.housekeeper, locks, waiters,
+                    options, statistics};
     context.generation = random_generation();
     context.entry_timeout = seconds(options.cache.entry);
     context.negative_timeout = seconds(options.cache.negative_entry);
@@ -216,7 +218,7 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
         spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
     }
     {
-        const DeviceLoop loop(session.get(), thread_count(options), options.debug, [&] {
+        const DeviceLoop loop(session.get(), statistics, options.debug, [&] {
             const std::uint64_t one = 1;
             if (::write(ended.get(), &one, sizeof one) != sizeof one) std::abort();
         });
