@@ -19,6 +19,7 @@
 #include <optional>
 
 #include "cli/command_line.h"
+#include "cli/stats.h"
 #include "cli/umount.h"
 #include "plyfs_version.h"
 #include "session/features.h"
@@ -181,6 +182,10 @@ int run(const cli::CheckCommand& command) {
     }
     fmt::print("{}", config::dump(command.configuration.options));
     return cli::kSuccess;
+}
+
+int run(const cli::StatsCommand& command) {
+    return cli::stats(command, std::cout, std::cerr);
 }
 
 int run(const cli::VersionCommand&) {

@@ -117,4 +117,20 @@ ParsedArguments<UmountArguments> parse_umount(const std::vector<std::string>& wo
     return parsed;
 }
 
+ParsedArguments<StatsArguments> parse_stats(const std::vector<std::string>& words) {
+    constexpr unsigned kLongest = 24 * 60 * 60;
+    StatsArguments arguments;
+    CLI::App app("Prints what the daemon of a union has counted.", "plyfs stats");
+    app.add_option("MOUNTPOINT", arguments.mountpoint, "where a plyfs is mounted");
+    app.add_flag("--json", arguments.json, "one line of JSON, with the histograms of latency");
+    app.add_option("-w,--watch", arguments.interval, "again every so many seconds")
+        ->check(CLI::Range(1U, kLongest))
+        ->type_name("SECONDS");
+    auto parsed = run(app, arguments, words);
+    if (parsed && std::holds_alternative<StatsArguments>(*parsed) &&
+        std::get<StatsArguments>(*parsed).mountpoint.empty())
+        return std::unexpected(UsageError{"MOUNTPOINT is missing"});
+    return parsed;
+}
+
 }  // namespace plyfs::cli

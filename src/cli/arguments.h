@@ -28,6 +28,12 @@ struct UmountArguments {
     bool lazy = false;
 };
 
+struct StatsArguments {
+    std::string mountpoint;
+    bool json = false;
+    unsigned interval = 0;  // seconds; 0 once
+};
+
 struct HelpText {
     std::string text;
 };
@@ -44,5 +50,6 @@ ParsedArguments<MountArguments> parse_mount(const std::vector<std::string>& word
 ParsedArguments<MountArguments> parse_mount_helper(const std::vector<std::string>& words);
 ParsedArguments<MountArguments> parse_check(const std::vector<std::string>& words);
 ParsedArguments<UmountArguments> parse_umount(const std::vector<std::string>& words);
+ParsedArguments<StatsArguments> parse_stats(const std::vector<std::string>& words);
 
 }  // namespace plyfs::cli

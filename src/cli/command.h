@@ -3,6 +3,8 @@
 // What a command line asks for. Plain values.
 #pragma once
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -36,14 +38,21 @@ struct CheckCommand {
     config::Configuration configuration;
 };
 
+// Print what the daemon of a mount has counted.
+struct StatsCommand {
+    std::string mountpoint;                        // as given
+    bool json = false;                             // as the daemon reports it, instead of text
+    std::optional<std::chrono::seconds> interval;  // again and again; at least a second
+};
+
 struct VersionCommand {};
 
 struct HelpCommand {
     std::string text;  // ends with a newline; for stdout
 };
 
-using Command =
-    std::variant<MountCommand, UmountCommand, CheckCommand, VersionCommand, HelpCommand>;
+using Command = std::variant<MountCommand, UmountCommand, CheckCommand, StatsCommand,
+                             VersionCommand, HelpCommand>;
 
 // A command line that cannot be carried out.
 struct Failure {

@@ -19,6 +19,7 @@ Usage:
   plyfs -o lowerdir=LOWER[:...][,upperdir=UPPER,workdir=WORK][,...] MOUNTPOINT
   plyfs umount [-l] MOUNTPOINT...
   plyfs check SOURCE [MOUNTPOINT] [-o OPTIONS]...
+  plyfs stats [--json] [-w SECONDS] MOUNTPOINT
   plyfs COMMAND --help
   plyfs --version
 
@@ -98,6 +99,20 @@ std::expected<Command, Failure> umount_command(const std::vector<std::string>& w
     return UmountCommand{std::move(arguments.mountpoints), arguments.lazy};
 }
 
+std::expected<Command, Failure> stats_command(const std::vector<std::string>& words) {
+    auto parsed = parse_stats(words);
+    if (!parsed) return usage_failure(parsed.error(), kUsage, "plyfs stats");
+    if (auto* help = std::get_if<HelpText>(&*parsed)) return HelpCommand{std::move(help->text)};
+    auto& arguments = std::get<StatsArguments>(*parsed);
+    StatsCommand command{std::move(arguments.mountpoint), arguments.json, {}};
+    if (arguments.interval != 0) command.interval = std::chrono::seconds(arguments.interval);
+    return command;
+}
+
+bool is_command(std::string_view word) {
+    return word == "mount" || word == "umount" || word == "check" || word == "stats";
+}
+
 bool is_mount_helper(std::string_view program) {
     return program.substr(program.rfind('/') + 1).starts_with("mount.");
 }
@@ -119,8 +134,9 @@ std::expected<Command, Failure> parse_command_line(int argc, const char* const* 
 
     const std::string first = words.front();
     if (first == "--help" || first == "-h") return HelpCommand{std::string(kHelp)};
-    if (first == "check" || first == "mount" || first == "umount") words.erase(words.begin());
+    if (is_command(first)) words.erase(words.begin());
     if (first == "check") return check_command(words);
+    if (first == "stats") return stats_command(words);
     if (first == "umount") return umount_command(words);
     return mount_command(parse_mount(words), {}, first == "mount" ? "plyfs mount" : "plyfs");
 }

@@ -6,6 +6,7 @@
 //   plyfs -o lowerdir=LOWER[:...][,upperdir=UPPER,workdir=WORK][,...] MOUNTPOINT
 //   plyfs umount [-l] MOUNTPOINT...
 //   plyfs check SOURCE [MOUNTPOINT] [-o OPTIONS]...
+//   plyfs stats [--json] [-w SECONDS] MOUNTPOINT
 //   mount.plyfs SOURCE MOUNTPOINT [-sfnv] [-N NAMESPACE] [-t TYPE] [-o OPTIONS]
 //
 // The last form is taken if the program's name begins with `mount.`. SOURCE is a branch list or a

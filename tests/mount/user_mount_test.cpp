@@ -189,6 +189,8 @@ TEST_CASE("where a user may not pass files through they are served", "[user][pas
         };
         CHECK(as_alice(work) == kOk);
         CHECK(as_alice(work) == kOk);
+        CHECK_THAT(run_as(kAlice, {kPlyfs, "stats", mount.path()}).output,
+                   ContainsSubstring(" no privilege\n"));
     }
     // Told once, by its reason.
     const std::string said = content(log);

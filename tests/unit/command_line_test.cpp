@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "cli/command_line.h"
+#include "cli/stats.h"
 #include "cli/umount.h"
 #include "config_scratch.h"
 
@@ -92,6 +93,14 @@ TEST_CASE("wrong command lines end with the exit code that callers expect", "[cl
         Row{{"plyfs", a, mnt, "third"}, kUsage},
         Row{{"plyfs", "umount"}, kUsage},
         Row{{"plyfs", "check"}, kUsage},
+        Row{{"plyfs", "stats"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "another"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--xml"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--watch"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--watch", "0"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--watch", "-1"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--watch", "soon"}, kUsage},
+        Row{{"plyfs", "stats", mnt, "--watch", "99999999999"}, kUsage},
         Row{{"plyfs", a, mnt, "-o"}, kUsage},
         Row{{"plyfs", a, mnt, "-o", "zebra"}, kFailure},
         Row{{"plyfs", a, a}, kFailure},
@@ -113,7 +122,8 @@ TEST_CASE("each command has a help, and there is a version", "[cli]") {
     using Words = std::vector<std::string>;
     const auto words = GENERATE(Words{"plyfs", "--help"}, Words{"plyfs", "mount", "--help"},
                                 Words{"plyfs", "umount", "-h"}, Words{"plyfs", "check", "--help"},
-                                Words{"mount.plyfs", "--help"}, Words{"plyfs", "/a", "--help"});
+                                Words{"plyfs", "stats", "--help"}, Words{"mount.plyfs", "--help"},
+                                Words{"plyfs", "/a", "--help"});
     CHECK(parse_as<HelpCommand>(words).text.find("plyfs") != std::string::npos);
     parse_as<VersionCommand>({"plyfs", "--version"});
     parse_as<VersionCommand>({"mount.plyfs", "-V"});
@@ -143,6 +153,33 @@ TEST_CASE("where options name layers the one word is the mountpoint", "[cli][ove
     CHECK(mountpoint(parse_as<MountCommand>({"mount.plyfs", "overlay", mnt, "-o", lower})) == mnt);
     CHECK(mountpoint(parse_as<CheckCommand>({"plyfs", "check", "-o", lower})).empty());
     CHECK(parse({"plyfs", "-o", lower}).error().exit_code == kUsage);
+}
+
+TEST_CASE("stats takes a mountpoint, a form and an interval", "[cli]") {
+    const auto plain = parse_as<StatsCommand>({"plyfs", "stats", "/mnt"});
+    CHECK(plain.mountpoint == "/mnt");
+    CHECK_FALSE(plain.json);
+    CHECK_FALSE(plain.interval);
+    const auto watched = parse_as<StatsCommand>({"plyfs", "stats", "-w", "5", "--json", "/mnt"});
+    CHECK(watched.mountpoint == "/mnt");
+    CHECK(watched.json);
+    CHECK(watched.interval == std::chrono::seconds(5));
+    CHECK(parse_as<StatsCommand>({"plyfs", "stats", "--", "--json"}).mountpoint == "--json");
+}
+
+TEST_CASE("stats asks plyfs mounts only", "[cli]") {
+    const Scratch scratch;
+    const auto messages_of = [](const std::string& mountpoint) {
+        std::ostringstream output;
+        std::ostringstream messages;
+        CHECK(plyfs::cli::stats({mountpoint, false, {}}, output, messages) == kFailure);
+        CHECK(output.str() == "");
+        return messages.str();
+    };
+    CHECK(messages_of("/proc") == "plyfs: /proc: not a plyfs mount but proc\n");
+    CHECK(messages_of(scratch.path()) == "plyfs: " + scratch.path() + ": not a mountpoint\n");
+    CHECK(messages_of("/none") == "plyfs: /none: No such file or directory\n");
+    CHECK(messages_of("/etc/passwd") == "plyfs: /etc/passwd: Not a directory\n");
 }
 
 TEST_CASE("umount touches plyfs mounts only", "[cli]") {
