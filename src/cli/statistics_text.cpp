@@ -73,15 +73,20 @@ std::string features_text(const Json& kernel) {
 }
 
 std::string refused_text(const Json& refused) {
-    constexpr std::array<std::array<const char*, 2>, 5> kReasons{
-        {{"no_privilege", "no privilege"},
+    constexpr std::array<std::array<const char*, 2>, 10> kReasons{
+        {{"off", "turned off, or not in this kernel"},
+         {"followed", "could be copied up (readers: follow)"},
+         {"small", "small"},
+         {"append_only", "append-only"},
+         {"beside", "open otherwise already"},
+         {"no_privilege", "no privilege"},
          {"stacked", "stacked too deep"},
          {"no_iterators", "not possible on the branch's file system"},
          {"no_descriptors", "too many open files"},
          {"other", "other reasons"}}};
     std::vector<std::string> parts;
     for (const auto& [name, words] : kReasons) {
-        const std::uint64_t count = number(refused, name);
+        const std::uint64_t count = refused.value(name, std::uint64_t{0});
         if (count > 0) parts.push_back(fmt::format("{} {}", count, words));
     }
     return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, ", "));
@@ -151,6 +156,7 @@ std::string text_of(const Json& report) {
     const Json& opens = report.at("opens");
     const std::uint64_t passed = number(opens, "passthrough");
     const std::uint64_t cached = number(opens, "cached");
+    const std::uint64_t direct = number(opens, "direct");
     const Json& backings = report.at("backings");
     const Json& nodes = report.at("nodes");
     const Json& directories = report.at("directories");
@@ -171,12 +177,13 @@ std::string text_of(const Json& report) {
     line("open now",
          fmt::format("{}, {}", count_text(number(open, "files"), "file", "files"),
                      count_text(number(open, "directories"), "directory", "directories")));
-    line("opens",
-         fmt::format("{} passthrough{}, {} cached", passed, share_text(passed, cached), cached));
-    line("backings",
-         fmt::format("{} registered now, {} since the mount", number(backings, "registered"),
-                     number(backings, "registrations")));
-    line("refused", refused_text(backings.at("refused")));
+    line("opens", fmt::format("{} passthrough{}, {} cached, {} of these with pages kept; {} direct",
+                              passed, share_text(passed, cached + direct), cached,
+                              number(opens, "kept_pages"), direct));
+    line("backings", fmt::format("{} registered now, {} of them idle; {} since the mount",
+                                 number(backings, "registered"), number(backings, "idle"),
+                                 number(backings, "registrations")));
+    line("not passed", refused_text(backings.at("refused")));
     line("copy-ups", copy_ups_text(report.at("copy_ups")));
     line("nodes",
          fmt::format("{} remembered; {} names led to known ones, {} made",

@@ -53,6 +53,11 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
     // What is open for direct I/O alone hinders nothing that comes later.
     if (!state || state->mode == IoMode::Direct) opened.mode = mode;
 
+    if (mode != IoMode::Passthrough) {
+        refusals_by_.add(refusal                                 ? refusal_of(*refusal)
+                         : opening.wanted == IoMode::Passthrough ? Refusal::Beside
+                                                                 : opening.why);
+    }
     Attachment attachment{mode, 0, false, false};
     ++opened.opens;
     if (opening.may_map) ++opened.mappers;
@@ -65,6 +70,7 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
         ++passthrough_opens_;
     } else if (mode == IoMode::Cached) {
         attachment.keep_pages = !opening.writes && opened.pages == opening.version;
+        if (attachment.keep_pages) ++kept_pages_;
         opened.pages.reset();
         if (!opening.writes) opened.pages = opening.version;
         ++cached_opens_;
@@ -88,7 +94,6 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
     const auto backing = registrar_.open_backing(opening.descriptor, lasting);
     if (!backing) {
         ++refusals_;
-        refusals_by_.add(backing.error());
         refusal = backing.error();
         return opened.passed || opening.shared_file ? IoMode::Direct : IoMode::Cached;
     }
@@ -166,8 +171,15 @@ UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
 }
 
 OpenFilesCounts OpenFiles::counts() const {
-    return {backings_,     idle_,         registrations_, passthrough_opens_,
-            cached_opens_, direct_opens_, refusals_,      refusals_by_.counts()};
+    return {.backings = backings_,
+            .idle_backings = idle_,
+            .registrations = registrations_,
+            .passthrough_opens = passthrough_opens_,
+            .cached_opens = cached_opens_,
+            .direct_opens = direct_opens_,
+            .kept_pages = kept_pages_,
+            .refused = refusals_,
+            .refused_by = refusals_by_.counts()};
 }
 
 }  // namespace plyfs::passthrough

@@ -62,7 +62,8 @@ struct Opening {
     bool writes = false;   // for writing,
     bool may_map = false;  // also through a mapping: for reading and writing
     IoMode wanted = IoMode::Cached;
-    Version version{};  // of the file when it was opened
+    Refusal why = Refusal::Off;  // where that is not Passthrough
+    Version version{};           // of the file when it was opened
     // The same file is another node of the kernel too: its pages must not be cached here.
     bool shared_file = false;
 };
@@ -92,8 +93,9 @@ struct OpenFilesCounts {
     std::uint64_t passthrough_opens = 0;
     std::uint64_t cached_opens = 0;
     std::uint64_t direct_opens = 0;
-    std::uint64_t refused = 0;  // registrations that the kernel refused
-    RefusalCounts refused_by{};
+    std::uint64_t kept_pages = 0;  // cached opens of a file that had not changed since the last
+    std::uint64_t refused = 0;     // registrations that the kernel refused
+    RefusalCounts refused_by{};    // opens that were not passed through
 };
 
 class OpenFiles {
@@ -165,6 +167,7 @@ private:
     std::atomic<std::uint64_t> passthrough_opens_{0};
     std::atomic<std::uint64_t> cached_opens_{0};
     std::atomic<std::uint64_t> direct_opens_{0};
+    std::atomic<std::uint64_t> kept_pages_{0};
     std::atomic<std::uint64_t> refusals_{0};
     RefusalCounters refusals_by_;
 };

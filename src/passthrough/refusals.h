@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Why the kernel refused registrations, counted by reason. Thread-safe.
+// Why opens were not passed through, counted by reason. Thread-safe.
 #pragma once
 
 #include <array>
@@ -12,15 +12,21 @@
 
 namespace plyfs::passthrough {
 
-// As Registrar::open_backing tells them.
 enum class Refusal : std::uint8_t {
+    // The kernel would not, as Registrar::open_backing tells it.
     NoPrivilege,    // EPERM
     Stacked,        // ELOOP
     NoIterators,    // EOPNOTSUPP
     NoDescriptors,  // EMFILE, ENFILE
     Other,
+    // It was not wanted.
+    Off,         // for the whole mount, or the kernel has no passthrough
+    Followed,    // it may be copied up, and its readers follow
+    AppendOnly,  // chattr +a
+    Small,       // opened for reading, and below the size for which it is worth it
+    Beside,      // the file is open in another mode already
 };
-inline constexpr std::size_t kRefusals = 5;
+inline constexpr std::size_t kRefusals = 10;
 
 constexpr Refusal refusal_of(Errno error) noexcept {
     switch (error.code()) {
@@ -38,9 +44,8 @@ using RefusalCounts = std::array<std::uint64_t, kRefusals>;
 
 class RefusalCounters {
 public:
-    void add(Errno error) noexcept {
-        const auto reason = static_cast<std::size_t>(refusal_of(error));
-        counters_[reason].fetch_add(1, std::memory_order_relaxed);
+    void add(Refusal refusal) noexcept {
+        counters_[static_cast<std::size_t>(refusal)].fetch_add(1, std::memory_order_relaxed);
     }
     RefusalCounts counts() const noexcept {
         RefusalCounts counts{};

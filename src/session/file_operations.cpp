@@ -24,23 +24,20 @@ void invalidate_attributes(const Context& context, NodeId node) {
     fuse_lowlevel_notify_inval_inode(context.session, node, -1, 0);
 }
 
-// How the data of `opened` goes best.
-passthrough::IoMode wanted_mode(const Context& context, const OpenedFile& opened) {
-    using passthrough::IoMode;
+// Why the data of `opened` should not be passed through; none: they should.
+std::optional<passthrough::Refusal> objection(const Context& context, const OpenedFile& opened) {
+    using passthrough::Refusal;
     const FileHandle& file = *opened.file;
     // The kernel does not know that the file is append-only: in passthrough, a mapping or fcntl(2)
     // (F_SETFL without O_APPEND) would change what is there.
-    if ((opened.attributes.flags & STATX_ATTR_APPEND) != 0) {
-        return file.writes() ? IoMode::Direct : IoMode::Cached;
-    }
-    if (!context.passthrough) return IoMode::Cached;
+    if ((opened.attributes.flags & STATX_ATTR_APPEND) != 0) return Refusal::AppendOnly;
+    if (!context.passthrough) return Refusal::Off;
     // A reader that is to follow a copy-up can't be bound to what it reads now.
     const Branch& branch = *context.united.branches()[file.branch];
-    if (!branch.writable() && !file.snapshot && context.united.writable()) return IoMode::Cached;
-    if (!file.writes() && opened.attributes.size < context.options.passthrough.small_files) {
-        return IoMode::Cached;
-    }
-    return IoMode::Passthrough;
+    if (!branch.writable() && !file.snapshot && context.united.writable()) return Refusal::Followed;
+    const bool small = opened.attributes.size < context.options.passthrough.small_files;
+    if (small && !file.writes()) return Refusal::Small;
+    return std::nullopt;
 }
 
 // Decides how the data of `opened` goes and says so in `info`. `known`: the kernel knows the file
@@ -53,7 +50,14 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     opening.descriptor = file.descriptor.get();
     opening.writes = file.writes();
     opening.may_map = file.may_map();
-    opening.wanted = wanted_mode(context, opened);
+    if (const auto why = objection(context, opened)) {
+        // Past the page cache nothing can be mapped shared, and what is written is appended.
+        const bool direct = *why == passthrough::Refusal::AppendOnly && opening.writes;
+        opening.wanted = direct ? passthrough::IoMode::Direct : passthrough::IoMode::Cached;
+        opening.why = *why;
+    } else {
+        opening.wanted = passthrough::IoMode::Passthrough;
+    }
     opening.version = passthrough::Version(opened.attributes);
     opening.shared_file = opened.shared_file;
     const auto attachment = TRY(context.open_files.attach(opening));

@@ -59,13 +59,19 @@ Json backings_of(const passthrough::OpenFilesCounts& files) {
         return files.refused_by[static_cast<std::size_t>(reason)];
     };
     return {{"registered", files.backings},
+            {"idle", files.idle_backings},
             {"registrations", files.registrations},
             {"refused",
              {{"no_privilege", refused(Refusal::NoPrivilege)},
               {"stacked", refused(Refusal::Stacked)},
               {"no_iterators", refused(Refusal::NoIterators)},
               {"no_descriptors", refused(Refusal::NoDescriptors)},
-              {"other", refused(Refusal::Other)}}}};
+              {"other", refused(Refusal::Other)},
+              {"off", refused(Refusal::Off)},
+              {"followed", refused(Refusal::Followed)},
+              {"append_only", refused(Refusal::AppendOnly)},
+              {"small", refused(Refusal::Small)},
+              {"beside", refused(Refusal::Beside)}}}};
 }
 
 Json copy_ups_of(const CopyUpCounts& counts) {
@@ -96,7 +102,11 @@ std::string statistics_report(const Context& context) {
         {"branches", branches_of(context.united)},
         {"kernel", kernel_of(context.kernel)},
         {"open", {{"files", united.files}, {"directories", united.directories}}},
-        {"opens", {{"passthrough", files.passthrough_opens}, {"cached", files.cached_opens}}},
+        {"opens",
+         {{"passthrough", files.passthrough_opens},
+          {"cached", files.cached_opens},
+          {"direct", files.direct_opens},
+          {"kept_pages", files.kept_pages}}},
         {"backings", backings_of(files)},
         {"copy_ups", copy_ups_of(united.copy_ups)},
         {"nodes",

@@ -73,7 +73,8 @@ TEST_CASE("opens and backings are counted", "[stats]") {
     const Union united{Ext4, Ext4};
     put(united.path("file"), "content");
     const auto before = report_when_closed(united.path());
-    CHECK(before.at("opens") == nlohmann::json{{"passthrough", 1}, {"cached", 0}});
+    CHECK(before.at("opens") ==
+          nlohmann::json{{"passthrough", 1}, {"cached", 0}, {"direct", 0}, {"kept_pages", 0}});
     CHECK(before.at("branches") == nlohmann::json{{"writable", 2}, {"read_only", 0}});
     CHECK(before.at("kernel").at("features").at("passthrough") == true);
     CHECK(before.at("open").at("files") == 0);
@@ -97,7 +98,8 @@ TEST_CASE("opens through the daemon are counted", "[stats]") {
     const Union united({Ext4}, "passthrough.io=off");
     put(united.path("file"), "content");
     const auto counted = report(united.path());
-    CHECK(counted.at("opens") == nlohmann::json{{"passthrough", 0}, {"cached", 1}});
+    CHECK(counted.at("opens") ==
+          nlohmann::json{{"passthrough", 0}, {"cached", 1}, {"direct", 0}, {"kept_pages", 0}});
     CHECK(counted.at("kernel").at("features").at("passthrough") == false);
     const auto written = report_when(
         united.path(), [](const auto& latest) { return requests(latest, "WRITE") == 1; });
@@ -145,7 +147,8 @@ TEST_CASE("refused registrations are counted by reason", "[stats][passthrough]")
     CHECK(counted.at("backings").at("refused").at("stacked") == 1);
     CHECK(counted.at("backings").at("refused").at("no_privilege") == 0);
     CHECK(counted.at("backings").at("registrations") == 0);
-    CHECK(counted.at("opens") == nlohmann::json{{"passthrough", 0}, {"cached", 1}});
+    CHECK(counted.at("opens") ==
+          nlohmann::json{{"passthrough", 0}, {"cached", 1}, {"direct", 0}, {"kept_pages", 0}});
     CHECK_THAT(run({PLYFS_BINARY, "stats", mount.path()}).output,
                ContainsSubstring("1 stacked too deep"));
 }

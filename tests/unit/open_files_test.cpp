@@ -132,7 +132,7 @@ TEST_CASE("a refused registration is told while no lock is held", "[passthrough]
     CHECK(answered);
     CHECK_FALSE(other.get());
     CHECK(files.counts().refused == 1);
-    CHECK(files.counts().refused_by == RefusalCounts{1, 0, 0, 0, 0});
+    CHECK(files.counts().refused_by == RefusalCounts{1});
     CHECK(files.counts().registrations == 0);
     CHECK(files.counts().cached_opens == 1);
     CHECK_FALSE(files.detach(kNode, true));
@@ -357,12 +357,24 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     CHECK(kernel.wrong == 0);
 }
 
-TEST_CASE("refusals are counted by reason", "[passthrough]") {
-    RefusalCounters counters;
-    for (const int code : {EPERM, ELOOP, EOPNOTSUPP, EMFILE, ENFILE, EINVAL, EBADF}) {
-        counters.add(Errno(code));
-    }
-    CHECK(counters.counts() == RefusalCounts{1, 1, 1, 2, 2});
+TEST_CASE("opens that are not passed through are counted by reason", "[passthrough]") {
+    CHECK(refusal_of(Errno(EPERM)) == Refusal::NoPrivilege);
+    CHECK(refusal_of(Errno(ELOOP)) == Refusal::Stacked);
+    CHECK(refusal_of(Errno(EOPNOTSUPP)) == Refusal::NoIterators);
+    CHECK(refusal_of(Errno(EMFILE)) == Refusal::NoDescriptors);
+    CHECK(refusal_of(Errno(ENFILE)) == Refusal::NoDescriptors);
+    CHECK(refusal_of(Errno(EINVAL)) == Refusal::Other);
+    Counting kernel;
+    OpenFiles files(kernel, {});
+    Opening small = opening(1, Cached);
+    small.why = Refusal::Small;
+    REQUIRE(files.attach(small));
+    REQUIRE(files.attach(opening(1, Passthrough)));
+    REQUIRE(files.attach(opening(2, Passthrough)));
+    RefusalCounts expected{};
+    expected[static_cast<std::size_t>(Refusal::Small)] = 1;
+    expected[static_cast<std::size_t>(Refusal::Beside)] = 1;
+    CHECK(files.counts().refused_by == expected);
 }
 
 }  // namespace plyfs::passthrough::test

@@ -12,8 +12,8 @@ constexpr char kReport[] =
     R"({"version":"0.1.0","uptime_seconds":3725.5,"threads":4,)"
     R"("branches":{"writable":2,"read_only":1},)"
     R"("kernel":{"protocol":"7.45","features":{"passthrough":true,"posix-acl":false}},)"
-    R"("open":{"files":12,"directories":1},"opens":{"passthrough":230,"cached":20},)"
-    R"("backings":{"registered":12,"registrations":210,"refused":{"no_privilege":0,)"
+    R"("open":{"files":12,"directories":1},"opens":{"passthrough":230,"cached":20,"direct":0,"kept_pages":7},)"
+    R"("backings":{"registered":12,"idle":2,"registrations":210,"refused":{"no_privilege":0,)"
     R"("stacked":3,"no_iterators":0,"no_descriptors":1,"other":0}},)"
     R"("copy_ups":{"made":5,"metadata_only":1,"filled":2,"cloned":3,"bytes_cloned":1048576,)"
     R"("bytes_copied":1536,"failed":4,"running":6},)"
@@ -38,9 +38,9 @@ TEST_CASE("statistics are printed", "[stats]") {
           "plyfs        0.1.0, up 1 h 2 min, 4 threads, 3 branches (2 writable)\n"
           "kernel       FUSE 7.45: passthrough, no posix-acl\n"
           "open now     12 files, 1 directory\n"
-          "opens        230 passthrough (92.0 %), 20 cached\n"
-          "backings     12 registered now, 210 since the mount\n"
-          "refused      3 stacked too deep, 1 too many open files\n"
+          "opens        230 passthrough (92.0 %), 20 cached, 7 of these with pages kept; 0 direct\n"
+          "backings     12 registered now, 2 of them idle; 210 since the mount\n"
+          "not passed   3 stacked too deep, 1 too many open files\n"
           "copy-ups     5 made, 1 of them metadata only, 2 filled later; 3 cloned (1.00 MiB), "
           "1.50 KiB copied; 4 failed, 6 running\n"
           "nodes        103 remembered; 2 names led to known ones, 110 made\n"
@@ -55,7 +55,7 @@ TEST_CASE("statistics of a mount that did nothing are printed", "[stats]") {
     const std::string opens =
         changed(R"("passthrough":230,"cached":20)", R"("passthrough":0,"cached":0)");
     CHECK_THAT(statistics_text(opens).value(),
-               Catch::Matchers::ContainsSubstring("opens        0 passthrough, 0 cached\n"));
+               Catch::Matchers::ContainsSubstring("opens        0 passthrough, 0 cached, 7 of"));
     const std::string report(kReport);
     const std::string none = report.substr(0, report.find(R"("requests")")) + R"("requests":{}})";
     CHECK_THAT(statistics_text(none).value(), Catch::Matchers::EndsWith("max\n"));
