@@ -69,7 +69,8 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
     want(FUSE_CAP_WRITEBACK_CACHE, false);
     if (options.passthrough.mode == config::PassthroughMode::On) {
         context.passthrough = want(FUSE_CAP_PASSTHROUGH);
-        connection->max_backing_stack_depth = stack_depth(context);
+        // libfuse counts the levels below the mount, the kernel the mount too.
+        connection->max_backing_stack_depth = stack_depth(context) - 1;
     } else {
         want(FUSE_CAP_PASSTHROUGH, false);
     }

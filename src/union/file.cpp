@@ -66,21 +66,28 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
     const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
     // In two steps where it truncates: only what is known to be the node's own file.
     const int wanted = open_file_flags(flags) & ~O_TRUNC;
-    const auto open_as = [&](int how) { return open_object(node, how); };
+    OpenedObject object{{}, {}, branch};
+    const auto open_as = [&](int how) { return open_object(node, how, &object.attributes); };
     auto found = branches_[branch]->spare_access_times()
                      ? sys::open_sparing_access_time(wanted, open_as)
                      : open_as(wanted);
     // An append-only file (chattr +a) is opened for appending or not at all.
     if (!found && found.error() == EPERM && (flags & O_APPEND) != 0) {
-        found = open_object(node, wanted | O_APPEND);
+        found = open_as(wanted | O_APPEND);
     }
-    OpenedObject object{TRY(std::move(found)), {}, branch};
-    if ((flags & O_TRUNC) != 0) TRY(sys::truncate(object.descriptor.get(), 0));
+    object.descriptor = TRY(std::move(found));
+    if ((flags & O_TRUNC) != 0) {
+        TRY(sys::truncate(object.descriptor.get(), 0));
+        object.attributes = {};
+    }
     if (auto below = changes ? std::nullopt : TRY(data_below(node, object.descriptor.get()))) {
         object.descriptor = TRY(open_data(*below, wanted));
         object.branch = below->branch;
+        object.attributes = {};
     }
-    object.attributes = TRY(sys::stat_descriptor(object.descriptor.get()));
+    if (object.attributes.mode == 0) {
+        object.attributes = TRY(sys::stat_descriptor(object.descriptor.get()));
+    }
     return object;
 }
 

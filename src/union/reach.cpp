@@ -85,7 +85,7 @@ Result<DirectoryRef> Union::open_directory_unmoved(const Node& node, BranchIndex
     return cache_.insert(node.id, branch, std::move(opened), real);
 }
 
-Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
+Result<UniqueFd> Union::open_object(const Node& node, int flags, Attributes* found) const {
     const Location location = nodes_.location(node);
     if (location.held) return sys::reopen(location.held->get(), flags);
     Errno failure(ESTALE);
@@ -101,7 +101,9 @@ Result<UniqueFd> Union::open_object(const Node& node, int flags) const {
             return opened;
         }
         const Attributes attributes = TRY(sys::stat_descriptor(opened->get()));
-        if (attributes.real == location.real) return opened;
+        if (attributes.real != location.real) continue;
+        if (found != nullptr) *found = attributes;
+        return opened;
     }
     if (UniqueFd indexed = TRY(open_indexed(node, location, flags))) return indexed;
     return fail(failure);

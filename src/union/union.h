@@ -261,7 +261,9 @@ private:
     Result<std::string> lower_path(const Node& directory, BranchIndex branch) const;
     // The object itself, on the branch that was chosen for it, verified to be the one that the
     // node is: O_PATH or opened. Needs the lock of `node`, at least shared. ESTALE: it is gone.
-    Result<UniqueFd> open_object(const Node& node, int flags) const;
+    // `found`, where given, is set to its attributes on the branch if they had to be read anyway;
+    // else its mode stays 0.
+    Result<UniqueFd> open_object(const Node& node, int flags, Attributes* found = nullptr) const;
     Result<UniqueFd> open_shown(const Node& node) const;
     // The same through the index, where `node` is in it; none: it is not.
     Result<UniqueFd> open_indexed(const Node& node, const Location& location, int flags) const;
