@@ -211,6 +211,9 @@ void fallocate(fuse_req_t request, fuse_ino_t /*node*/, int mode, off_t offset, 
     serve(request, [&](Context& context) {
         const auto file = file_of(request, context, info);
         if (!file) return;
+        if (const auto allowed = context.united.check_allocate(*file, mode); !allowed) {
+            return reply_error(request, allowed.error());
+        }
         reply_status(request, sys::allocate(file->descriptor.get(), mode, offset, length));
     });
 }
@@ -245,62 +248,34 @@ void lseek(fuse_req_t request, fuse_ino_t /*node*/, off_t offset, int whence,
     });
 }
 
-namespace {
-
-// The inode flags of ioctl_iflags(2) go to the branch's file; the kernel has checked who may.
-Result<void> inode_flags_ioctl(int descriptor, unsigned command, std::span<const std::byte> in,
-                               std::span<std::byte> out) {
-    switch (command) {
-        case FS_IOC_GETFLAGS: {
-            const std::uint32_t flags = TRY(sys::inode_flags(descriptor));
-            if (out.size() < sizeof flags) return fail(EINVAL);
-            std::memcpy(out.data(), &flags, sizeof flags);
-            return {};
-        }
-        case FS_IOC_SETFLAGS: {
-            std::uint32_t flags = 0;
-            if (in.size() < sizeof flags) return fail(EINVAL);
-            std::memcpy(&flags, in.data(), sizeof flags);
-            return sys::set_inode_flags(descriptor, flags);
-        }
-        case FS_IOC_FSGETXATTR: return sys::extended_flags(descriptor, out);
-        case FS_IOC_FSSETXATTR: return sys::set_extended_flags(descriptor, in);
-        default: return fail(ENOTTY);
-    }
-}
-
-}  // namespace
-
 void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argument*/,
            fuse_file_info* info, unsigned flags, const void* in, std::size_t in_size,
            std::size_t out_size) {
     serve(request, [&](Context& context) {
-        const auto known = {
-            static_cast<unsigned>(FS_IOC_GETFLAGS), static_cast<unsigned>(FS_IOC_SETFLAGS),
-            static_cast<unsigned>(FS_IOC_FSGETXATTR), static_cast<unsigned>(FS_IOC_FSSETXATTR)};
-        if (std::ranges::find(known, command) == known.end()) {
+        const bool extended = command == FS_IOC_FSGETXATTR || command == FS_IOC_FSSETXATTR;
+        const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
+        if (!extended && !changes && command != FS_IOC_GETFLAGS) {
             return reply_error(request, Errno(ENOTTY));
         }
+        const bool directory = (flags & FUSE_IOCTL_DIR) != 0;
+        const HandleId handle = directory ? 0 : info->fh;
+        const auto form = extended ? InodeFlags::Form::Extended : InodeFlags::Form::Word;
         std::array<std::byte, 64> out{};
         const auto answer = [&]() -> Result<void> {
-            if (out_size > out.size()) return fail(EINVAL);
-            const std::span input(static_cast<const std::byte*>(in), in_size);
-            const std::span output(out.data(), out_size);
-            const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
-            if ((flags & FUSE_IOCTL_DIR) != 0) {
-                return context.united.directory_ioctl(
-                    Asked(request), node, changes, [&](int descriptor) {
-                        return inode_flags_ioctl(descriptor, command, input, output);
-                    });
+            if (!directory && !context.united.file(handle)) return fail(EBADF);
+            if (changes) {
+                InodeFlags wanted(form);
+                if (in_size < wanted.bytes().size()) return fail(EINVAL);
+                std::memcpy(wanted.bytes().data(), in, wanted.bytes().size());
+                return context.united.set_inode_flags(Asked(request), node, handle, wanted);
             }
-            const auto file = context.united.file(info->fh);
-            if (!file) return fail(EBADF);
-            const UniqueFd object =
-                TRY(context.united.open_current(Asked(request), *file, changes));
-            return inode_flags_ioctl(object.get(), command, input, output);
+            const InodeFlags found = TRY(context.united.inode_flags(node, handle, form));
+            if (out_size > out.size() || out_size < found.bytes().size()) return fail(EINVAL);
+            std::ranges::copy(found.bytes(), out.begin());
+            return {};
         }();
         if (!answer) return reply_error(request, answer.error());
-        fuse_reply_ioctl(request, 0, out.data(), out_size);
+        fuse_reply_ioctl(request, 0, out.data(), changes ? 0 : out_size);
     });
 }
 

@@ -143,6 +143,7 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
     const CopyNeed need = !change.size        ? CopyNeed::Attributes
                           : *change.size == 0 ? CopyNeed::Truncated
                                               : CopyNeed::Data;
+    TRY(check_change(*node, change, handle));
     TRY(copy_up(request, node, need));
     if (change.size) TRY(part_from_readers(request, node));
     {
@@ -152,8 +153,8 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
             // ftruncate(2): the file that is open, whatever has become of its name.
             TRY(change_object(open_file->descriptor.get(), change));
         } else {
-            for (const UniqueFd& copy : TRY(open_copies(*node, function_of(change)))) {
-                TRY(change_object(copy.get(), change));
+            for (const OpenCopy& copy : TRY(open_copies(*node, function_of(change)))) {
+                TRY(change_object(copy.object.get(), change));
             }
         }
     }

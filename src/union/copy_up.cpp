@@ -135,6 +135,7 @@ Result<void> Union::finish_copy(const UpperCopy& copy, const copyup::CopiedObjec
     if (keeps_inode)
         TRY(mark_origin(copy.source.get(), copy.place.stack.front(), descriptor, branch));
     if (copy.bare) TRY(mark_bare(descriptor, branch, *copy.bare));
+    TRY(keep_protection(copied.protecting_flags, descriptor, branch));
     // What is cloned, and metadata alone, is in the journal before the rename that shows it
     // (overlayfs does the same: ovl_copy_up_file); data that were copied need not be.
     if (copied.data.origin == copyup::DataOrigin::Copied && options_.durable_copies) {

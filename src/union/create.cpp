@@ -115,6 +115,7 @@ Result<Entry> Union::make_object(const Request& request, const NodeRef& parent, 
     TRY(request.journal.begin("make"));
     const Lock lock(parent->mutex);
     const Stack whiteouts = TRY(check_absent(*parent, name));
+    TRY(check_adding(*parent));
     const CreateChoice choice = TRY(choose_targets(*parent, function));
     const auto make_on = [&](BranchIndex branch, int directory) {
         return make_as_caller(request, {branch, directory, name}, whiteouts, make);
@@ -192,6 +193,7 @@ Result<CreatedFile> Union::create(const Request& request, NodeId parent_id, Name
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
     const Stack whiteouts = TRY(check_absent(*parent, name));
+    TRY(check_adding(*parent));
     const auto open_on = [&](BranchIndex branch, int at) -> Result<UniqueFd> {
         UniqueFd opened;
         const auto make = [&](int directory) -> Result<void> {
@@ -213,6 +215,7 @@ Result<CreatedFile> Union::tmpfile(const Request& request, NodeId parent_id, mod
     TRY(request.journal.begin("tmpfile"));
     const NodeRef parent = TRY(directory(parent_id));
     const Lock lock(parent->mutex);
+    TRY(check_adding(*parent));
     MadeFile made = TRY(make_file(parent, [&](BranchIndex, int at) {
         const sys::ActAs caller(request.caller);
         return sys::open_temporary(at, open_file_flags(flags) | (flags & O_EXCL), mode);

@@ -35,6 +35,7 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     }
     const NodeRef& node = successor ? successor : own;
     if (changes) {
+        TRY(check_open(*node, flags));
         const bool empties = (flags & O_TRUNC) != 0;
         TRY(copy_up(request, node, empties ? CopyNeed::Truncated : CopyNeed::Data));
         TRY(part_from_readers(request, node));
@@ -65,7 +66,10 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
     if (changes && !branches_[branch]->writable()) return fail(EROFS);
     const sys::KeepSetId keep((flags & O_TRUNC) != 0 && !drop_set_id);
     // In two steps where it truncates: only what is known to be the node's own file.
-    const int wanted = open_file_flags(flags) & ~O_TRUNC;
+    int wanted = open_file_flags(flags) & ~O_TRUNC;
+    // The file system does not hold it to the mark: this descriptor does, wherever it is written.
+    const bool marked = layered_ && !is_lower(branch);
+    if (marked && changes && TRY(protection(node)).append) wanted |= O_APPEND;
     OpenedObject object{{}, {}, branch};
     const auto open_as = [&](int how) { return open_object(node, how, &object.attributes); };
     auto found = branches_[branch]->spare_access_times()
@@ -87,6 +91,9 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
     }
     if (object.attributes.mode == 0) {
         object.attributes = TRY(sys::stat_descriptor(object.descriptor.get()));
+    }
+    if (marked && TRY(protection_of(node, object.descriptor.get())).append) {
+        object.attributes.flags |= STATX_ATTR_APPEND;
     }
     return object;
 }
@@ -115,13 +122,6 @@ Result<void> Union::part_from_readers(const Request& request, const NodeRef& nod
 
 Errno Union::turn_away(const Request& request, const NodeRef& node) {
     return Errno(nodes_.turn_away(node, request.thread) ? ESTALE : ETXTBSY);
-}
-
-Result<UniqueFd> Union::open_current(const Request& request, const FileHandle& file, bool change) {
-    const NodeRef node = TRY(this->node(file.node->id));
-    if (change) TRY(copy_up(request, node, CopyNeed::Data));
-    const SharedLock lock(node->mutex);
-    return open_object(*node, O_RDONLY);
 }
 
 }  // namespace plyfs

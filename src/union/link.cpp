@@ -16,6 +16,8 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     const NodeRef parent = TRY(directory(new_parent_id));
     const NodeRef node = TRY(this->node(id));
     if (!node->is_directory()) {
+        TRY(check_adding(*parent));
+        TRY(check_attributes(*node));
         TRY(copy_up(request, node, CopyNeed::Attributes));
         TRY(make_movable(request, node));
     }

@@ -18,6 +18,7 @@
 #include "sys/mutex.h"
 #include "sys/unique_fd.h"
 #include "union/branch.h"
+#include "union/known_protection.h"
 
 namespace plyfs {
 
@@ -66,6 +67,8 @@ public:
 
     // A regular file that is known to have its data itself (metacopy.cpp).
     mutable std::atomic<bool> own_data{false};
+    // Of a non-directory on a writable branch (protection.cpp).
+    mutable KnownProtection protection;
 
 private:
     friend class NodeTable;

@@ -35,4 +35,11 @@ Result<LayerMarks> OpenDirectory::marks(const format::MarkRules& rules) const {
     return found;
 }
 
+Result<format::Protection> OpenDirectory::protection(const format::MarkRules& rules) const {
+    if (const auto known = protection_.get()) return *known;
+    const format::Protection found = TRY(format::read_protection(get(), rules));
+    protection_.learn(found);
+    return found;
+}
+
 }  // namespace plyfs

@@ -9,6 +9,7 @@
 
 #include "format/directory_marks.h"
 #include "sys/unique_fd.h"
+#include "union/known_protection.h"
 
 namespace plyfs {
 
@@ -30,11 +31,17 @@ public:
     // format::directory_marks, read_redirect (a damaged redirect is EIO) and is_impure.
     Result<LayerMarks> marks(const format::MarkRules& rules) const;
     // They were changed by this mount.
-    void forget_marks() const noexcept { known_.store(0, std::memory_order_release); }
+    void forget_marks() const noexcept {
+        known_.store(0, std::memory_order_release);
+        protection_.forget();
+    }
+    // What its mark says (format/protection.h), remembered in the same way.
+    Result<format::Protection> protection(const format::MarkRules& rules) const;
 
 private:
     UniqueFd descriptor_;
     mutable std::atomic<std::uint8_t> known_{0};  // Bit's; 0: nothing is known
+    mutable KnownProtection protection_;
 };
 
 }  // namespace plyfs

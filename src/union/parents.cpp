@@ -106,7 +106,7 @@ Result<void> Union::place_directory(const DirectoryCopy& copy) const {
     const auto placed = [&]() -> Result<void> {
         const auto made = TRY(
             copyup::copy_object(copy.source->get(), work, temporary, as_parent(options_.marks)));
-        TRY(mark_directory_copy(copy, made.descriptor.get()));
+        TRY(mark_directory_copy(copy, made));
         return sys::rename(work, temporary, parent, copy.name,
                            copy.over_whiteout ? RENAME_EXCHANGE : RENAME_NOREPLACE);
     }();
@@ -118,7 +118,15 @@ Result<void> Union::place_directory(const DirectoryCopy& copy) const {
     return {};
 }
 
-Result<void> Union::mark_directory_copy(const DirectoryCopy& copy, int made) const {
+Result<void> Union::mark_directory_copy(const DirectoryCopy& copy,
+                                        const copyup::CopiedObject& object) const {
+    const int made = object.descriptor.get();
+    if (layered_) {
+        const format::Protection marked = is_lower(copy.source_branch)
+                                              ? format::Protection{}
+                                              : TRY(copy.source->protection(options_.marks));
+        TRY(keep_protection(object.protecting_flags | format::flags_of(marked), made, copy.branch));
+    }
     if (!copy.over_whiteout && !is_lower(copy.source_branch)) return {};
     const format::MarkFormat marks = TRY(branches_[copy.branch]->layer().format());
     if (copy.over_whiteout && !copy.redirect) return format::set_opaque(made, marks);

@@ -109,8 +109,8 @@ Result<UniqueFd> Union::open_object(const Node& node, int flags, Attributes* fou
     return fail(failure);
 }
 
-Result<std::vector<UniqueFd>> Union::open_directory_copies(const Node& node,
-                                                           config::Function function) const {
+Result<std::vector<Union::OpenCopy>> Union::open_directory_copies(const Node& node,
+                                                                  config::Function function) const {
     std::vector<BranchFacts> candidates;
     for (const BranchIndex branch : nodes_.stack(node)) {
         const auto directory = open_directory(node, branch);
@@ -123,29 +123,30 @@ Result<std::vector<UniqueFd>> Union::open_directory_copies(const Node& node,
         if (!known) return fail(EIO);
         candidates.push_back(*known);
     }
-    std::vector<UniqueFd> copies;
+    std::vector<OpenCopy> copies;
     if (candidates.empty()) {
         const Location location = nodes_.location(node);
         if (!location.held) return fail(ESTALE);
-        copies.push_back(TRY(sys::duplicate(location.held->get())));
+        copies.push_back({TRY(sys::duplicate(location.held->get())), 0});
         return copies;
     }
     const BranchList chosen = TRY(
         choose_action(policy_for(options_.policies, function), candidates, thread_random_source()));
     for (const std::size_t branch : chosen) {
-        const DirectoryRef directory = TRY(open_directory(node, static_cast<BranchIndex>(branch)));
-        copies.push_back(TRY(sys::duplicate(directory->get())));
+        const auto index = static_cast<BranchIndex>(branch);
+        const DirectoryRef directory = TRY(open_directory(node, index));
+        copies.push_back({TRY(sys::duplicate(directory->get())), index});
     }
     return copies;
 }
 
-Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
-                                                 config::Function function) const {
+Result<std::vector<Union::OpenCopy>> Union::open_copies(const Node& node,
+                                                        config::Function function) const {
     if (node.is_directory()) return open_directory_copies(node, function);
-    std::vector<UniqueFd> copies;
-    copies.push_back(TRY(open_object(node, O_PATH)));
+    std::vector<OpenCopy> copies;
     const Location location = nodes_.location(node);
     const BranchIndex shown = location.stack.front();
+    copies.push_back({TRY(open_object(node, O_PATH)), shown});
     if (!branches_[shown]->writable()) return fail(EROFS);
     if (location.names.empty()) return copies;
     // Not under the lock of the parent, which comes before that of the node (lock order 2): each
@@ -170,7 +171,7 @@ Result<std::vector<UniqueFd>> Union::open_copies(const Node& node,
         if (hit.branch == shown || std::ranges::find(chosen, hit.branch) == chosen.end()) continue;
         UniqueFd copy = TRY(sys::open_at(hit.parent->get(), name, O_PATH));
         if (TRY(sys::stat_descriptor(copy.get())).real != hit.attributes.real) return fail(ESTALE);
-        copies.push_back(std::move(copy));
+        copies.push_back({std::move(copy), hit.branch});
     }
     return copies;
 }

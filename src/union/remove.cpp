@@ -63,6 +63,7 @@ Result<Union::Hits> Union::chosen_hits(const Hits& hits, config::Function functi
 Result<Union::Hits> Union::removable(const Node& parent, Name name, bool directories) const {
     Hits hits = TRY(find(parent, name, Scope::All));
     if (hits.empty()) return fail(ENOENT);
+    TRY(check_removing(parent, name, hits));
     if (hits.front().attributes.is_directory() != directories) {
         return fail(directories ? ENOTDIR : EISDIR);
     }

@@ -79,6 +79,8 @@ Result<bool> Union::check_rename(const RenameSide& from, const RenameSide& to,
     if (!from_route || !to_route) return fail(ENOENT);
     if (above(*to_route, from.node)) return fail(EINVAL);
     if (above(*from_route, to.node)) return fail(exchange ? EINVAL : ENOTEMPTY);
+    TRY(check_removing(*from.parent, from.name, from.hits));
+    TRY(to.hits.empty() ? check_adding(*to.parent) : check_removing(*to.parent, to.name, to.hits));
     if (!exchange && !to.hits.empty()) {
         if (from.is_directory() && !to.is_directory()) return fail(ENOTDIR);
         if (!from.is_directory() && to.is_directory()) return fail(EISDIR);
@@ -181,6 +183,7 @@ Result<void> Union::copy_up_name(const Request& request, const NodeRef& parent, 
         const SharedLock lock(parent->mutex);
         const Hits hits = TRY(find(*parent, name, Scope::Shown));
         if (hits.empty()) return {};
+        TRY(check_removing(*parent, name, hits));
         node = intern(parent, name, hits);
     }
     TRY(copy_up(request, node, CopyNeed::Attributes));

@@ -30,6 +30,7 @@
 #include "copyup/copy_object.h"
 #include "format/handle_record.h"
 #include "format/link_count.h"
+#include "format/protection.h"
 #include "format/redirect.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
@@ -38,6 +39,7 @@
 #include "union/counts.h"
 #include "union/directory_cache.h"
 #include "union/handle_table.h"
+#include "union/inode_flags.h"
 #include "union/inode_number.h"
 #include "union/merged_directory.h"
 #include "union/node_table.h"
@@ -136,18 +138,20 @@ public:
                           std::span<const std::byte> value, int flags, bool keep_set_id);
     Result<void> removexattr(const Request& request, NodeId node, const char* name);
 
-    // Calls `command(descriptor)` on the directory opened for reading: on the first branch, or, if
-    // it changes something, on all that the action policy (for chmod) chooses.
-    Result<void> directory_ioctl(const Request& request, NodeId node, bool changes,
-                                 const std::function<Result<void>(int)>& command);
+    // The inode flags of what the union shows, and setting them: of a directory on all branches
+    // that the action policy (for chmod) chooses. The kernel has checked who may. `handle`: of a
+    // file that is open, 0 of a directory. EPERM: the branch keeps no mark of append-only and
+    // immutable.
+    Result<InodeFlags> inode_flags(NodeId node, HandleId handle, InodeFlags::Form form) const;
+    Result<void> set_inode_flags(const Request& request, NodeId node, HandleId handle,
+                                 const InodeFlags& flags);
+    // Before fallocate(2), with its mode. EPERM: the inode flags of the file forbid it.
+    Result<void> check_allocate(const FileHandle& file, int mode) const;
 
     // What the data of `file` is read from by now: its descriptor, or, where the file was copied
     // up since it was opened, one of the copy. Takes the node's lock, shared.
     Result<std::shared_ptr<const UniqueFd>>
     data_of(const std::shared_ptr<const FileHandle>& file) const;
-    // The open file's object as the union shows it now, opened for reading: what is done by it is
-    // done to the file, whatever its readers keep. `change`: it is on a writable branch.
-    Result<UniqueFd> open_current(const Request& request, const FileHandle& file, bool change);
     // There is a branch that takes copies.
     bool writable() const noexcept { return writable_; }
 
@@ -267,11 +271,37 @@ private:
     Result<UniqueFd> open_shown(const Node& node) const;
     // The same through the index, where `node` is in it; none: it is not.
     Result<UniqueFd> open_indexed(const Node& node, const Location& location, int flags) const;
-    // One descriptor for each branch that has a copy of `node`, chosen by the action policy, the
-    // one that the union shows first if it is among them. Needs the lock of `node`. EROFS, ESTALE.
-    Result<std::vector<UniqueFd>> open_copies(const Node& node, config::Function function) const;
-    Result<std::vector<UniqueFd>> open_directory_copies(const Node& node,
+    struct OpenCopy {
+        UniqueFd object;  // O_PATH
+        BranchIndex branch;
+    };
+    // One for each branch that has a copy of `node`, chosen by the action policy, the one that the
+    // union shows first if it is among them. Needs the lock of `node`. EROFS, ESTALE.
+    Result<std::vector<OpenCopy>> open_copies(const Node& node, config::Function function) const;
+    Result<std::vector<OpenCopy>> open_directory_copies(const Node& node,
                                                         config::Function function) const;
+
+    // ---- inode flags (protection.cpp) ----
+    // Append-only and immutable, of what the union shows: the flags themselves on a read-only
+    // branch, else what the mark says. Needs the lock of a non-directory, at least shared.
+    Result<format::Protection> protection(const Node& node) const;
+    Result<format::Protection> directory_protection(const Node& node) const;
+    // Of what was found as `name`: flags or mark.
+    Result<format::Protection> protection(const Hits& hits, Name name) const;
+    // EPERM: they forbid it. Of these, check_attributes, check_change and check_open take the lock
+    // of the node.
+    Result<void> check_adding(const Node& directory) const;
+    Result<void> check_removing(const Node& directory, Name name, const Hits& hits) const;
+    Result<void> check_attributes(const Node& node) const;
+    Result<void> check_change(const Node& node, const AttributeChange& change,
+                              HandleId handle) const;
+    Result<void> check_open(const Node& node, int flags) const;
+    // `node` open for reading: by its handle, or as `opened`.
+    Result<int> readable(const Node& node, HandleId handle, UniqueFd& opened) const;
+    Result<void> write_flags(int object, BranchIndex branch, const InodeFlags& flags) const;
+    // Marks a copy with those of `flags` (FS_*_FL) that it can't have itself, as far as the branch
+    // takes the mark.
+    Result<void> keep_protection(std::uint32_t flags, int copy, BranchIndex branch) const;
 
     // ---- making (create.cpp, parents.cpp) ----
     // None: the branch can't be asked.
@@ -300,7 +330,8 @@ private:
         std::optional<format::Redirect> redirect;  // to the part that read-only branches have
     };
     Result<void> place_directory(const DirectoryCopy& copy) const;
-    Result<void> mark_directory_copy(const DirectoryCopy& copy, int made) const;
+    Result<void> mark_directory_copy(const DirectoryCopy& copy,
+                                     const copyup::CopiedObject& made) const;
     // Makes an object by `make(directory, name)` on the branches that the policy chooses and
     // hands it out. Needs the lock of `parent`, alone.
     using Make = std::function<Result<void>(int directory)>;

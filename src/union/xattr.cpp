@@ -65,14 +65,15 @@ Result<void> Union::setxattr(const Request& request, NodeId id, const char* name
     TRY(request.journal.begin("setxattr"));
     const NodeRef node = TRY(this->node(id));
     const std::string stored = TRY(stored_xattr(name));
+    TRY(check_attributes(*node));
     TRY(copy_up(request, node, CopyNeed::Attributes));
     const SharedLock lock(node->mutex);
     // Setting an ACL takes SGID away from who is not in the file's group: the daemon never is.
     const sys::KeepSetId keep(keep_set_id && std::strcmp(name, "system.posix_acl_access") == 0);
-    const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Setxattr));
-    for (const UniqueFd& copy : copies) {
+    const std::vector<OpenCopy> copies = TRY(open_copies(*node, config::Function::Setxattr));
+    for (const OpenCopy& copy : copies) {
         // Whether the attribute must or must not exist is a question to the first one.
-        TRY(sys::set_xattr(copy.get(), stored.c_str(), value,
+        TRY(sys::set_xattr(copy.object.get(), stored.c_str(), value,
                            &copy == &copies.front() ? flags : 0));
     }
     return {};
@@ -83,30 +84,13 @@ Result<void> Union::removexattr(const Request& request, NodeId id, const char* n
     TRY(request.journal.begin("removexattr"));
     const NodeRef node = TRY(this->node(id));
     const std::string stored = TRY(stored_xattr(name));
+    TRY(check_attributes(*node));
     TRY(copy_up(request, node, CopyNeed::Attributes));
     const SharedLock lock(node->mutex);
-    const std::vector<UniqueFd> copies = TRY(open_copies(*node, config::Function::Removexattr));
-    for (const UniqueFd& copy : copies) {
-        const auto removed = sys::remove_xattr(copy.get(), stored.c_str());
+    const std::vector<OpenCopy> copies = TRY(open_copies(*node, config::Function::Removexattr));
+    for (const OpenCopy& copy : copies) {
+        const auto removed = sys::remove_xattr(copy.object.get(), stored.c_str());
         if (!removed && (removed.error() != ENODATA || &copy == &copies.front())) return removed;
-    }
-    return {};
-}
-
-Result<void> Union::directory_ioctl(const Request& request, NodeId id, bool changes,
-                                    const std::function<Result<void>(int)>& command) {
-    const NodeRef node = TRY(directory(id));
-    if (changes) TRY(copy_up(request, node, CopyNeed::Data));
-    const SharedLock lock(node->mutex);
-    std::vector<UniqueFd> copies;
-    if (changes) {
-        copies = TRY(open_copies(*node, config::Function::Chmod));
-    } else {
-        copies.push_back(TRY(open_shown(*node)));
-    }
-    for (const UniqueFd& copy : copies) {
-        const UniqueFd readable = TRY(sys::reopen(copy.get(), O_RDONLY | O_DIRECTORY));
-        TRY(command(readable.get()));
     }
     return {};
 }
