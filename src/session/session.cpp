@@ -253,6 +253,10 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
     };
     wanted.destroyed = [&](NodeId node) { passing.open_files.forget(node); };
     Union united(*std::move(branches), std::move(wanted));
+    if (!options.read_only) {
+        const IndexSweep swept = united.sweep_indexes();
+        if (swept.removed > 0) spdlog::info("{} removed files swept", swept.removed);
+    }
     auto served = serve(options, united, passing, ready);
     united.release_work();
     if (!options.read_only) release_branches(options, united.branches());

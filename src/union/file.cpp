@@ -84,6 +84,8 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
         TRY(sys::truncate(object.descriptor.get(), 0));
         object.attributes = {};
     }
+    const bool append_only =
+        marked && TRY(protection_of(node, object.descriptor.get())).append;
     if (auto below = changes ? std::nullopt : TRY(data_below(node, object.descriptor.get()))) {
         object.descriptor = TRY(open_data(*below, wanted));
         object.branch = below->branch;
@@ -92,9 +94,7 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
     if (object.attributes.mode == 0) {
         object.attributes = TRY(sys::stat_descriptor(object.descriptor.get()));
     }
-    if (marked && TRY(protection_of(node, object.descriptor.get())).append) {
-        object.attributes.flags |= STATX_ATTR_APPEND;
-    }
+    if (append_only) object.attributes.flags |= STATX_ATTR_APPEND;
     return object;
 }
 

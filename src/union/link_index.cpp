@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "union/link_index.h"
 
+#include "sys/dirents.h"
 #include "sys/entry.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -40,6 +41,17 @@ Result<int> LinkIndex::directory() {
         looked_ = true;
     }
     return directory_.get();
+}
+
+Result<std::vector<std::string>> LinkIndex::entries() {
+    std::vector<std::string> names;
+    const int directory = TRY(existing());
+    if (directory < 0) return names;
+    auto reader = TRY(sys::DirectoryReader::open(directory));
+    while (TRY(reader.fill())) {
+        reader.for_each([&](const sys::RawEntry& entry) { names.emplace_back(entry.name); });
+    }
+    return names;
 }
 
 Result<void> LinkIndex::remove(Name entry) {

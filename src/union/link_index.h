@@ -8,6 +8,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "sys/attributes.h"
 #include "sys/mutex.h"
@@ -31,6 +33,9 @@ public:
     // The directory, made where it lacks. Borrowed, O_PATH, open as long as this object lives or
     // until release(). Errnos: of WorkDirectory::make_index.
     Result<int> directory() EXCLUDES(mutex_);
+
+    // The names of all that is in it. Errnos: of openat(2) and getdents64(2).
+    Result<std::vector<std::string>> entries();
 
     // The copy has no name in the union any more. Gone already: nothing to do.
     Result<void> remove(Name entry);

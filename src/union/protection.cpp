@@ -57,7 +57,12 @@ Result<Protection> Union::protection(const Node& node) const {
     if (known && !lower) return *known;
     const UniqueFd object = TRY(open_object(node, O_PATH));
     if (lower) return of_object(TRY(sys::stat_descriptor(object.get())));
-    const Protection found = TRY(format::read_protection(object.get(), options_.marks));
+    return protection_of(node, object.get());
+}
+
+Result<Protection> Union::protection_of(const Node& node, int object) const {
+    if (const auto known = node.protection.get()) return *known;
+    const Protection found = TRY(format::read_protection(object, options_.marks));
     node.protection.learn(found);
     return found;
 }

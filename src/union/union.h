@@ -86,6 +86,10 @@ public:
     // At unmount, before the work directories are tidied up: takes away what was kept in them.
     void release_work();
     UnionCounts counts() const;
+    // At mount, before the first request: takes out of the indexes of the branches the copies that
+    // no name leads to any more, as a crash leaves them. Those of lower files that are gone stay:
+    // the layers may be the wrong ones. Warns of what can't be done.
+    IndexSweep sweep_indexes() const;
 
     // Names and nodes.
     // ENOENT: no branch has it.
@@ -508,6 +512,13 @@ private:
     // Before the name of a lower file is removed: it is copied up if it has others, so that their
     // number can be kept. Takes locks: the caller holds none.
     Result<void> keep_count(const Request& request, const NodeRef& parent, Name name);
+    enum class IndexEntryState : std::uint8_t {
+        Used,    // or nobody knows
+        Orphan,  // no name of the union is left
+        Stale,   // only a name below would lead to it, and the lower file is gone
+    };
+    Result<IndexEntryState> state_of(const std::string& entry, int copy) const;
+    Result<IndexSweep> sweep_index(BranchIndex branch) const;
     // After a name was removed: takes what is left in the index away if it was the last.
     void drop_unnamed(const NodeRef& node) const;
 

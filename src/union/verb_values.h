@@ -106,4 +106,10 @@ struct DirectoryEntry {
     std::uint64_t next = 0;      // the offset to go on at
 };
 
+// What was found in the indexes of the branches at mount.
+struct IndexSweep {
+    std::uint64_t removed = 0;
+    std::uint64_t stale = 0;  // left: copies of lower files that are gone
+};
+
 }  // namespace plyfs

@@ -440,4 +440,85 @@ TEST_CASE("a file with several lower names lives on without one", "[layers][link
     u.verbs().release(file->handle);
 }
 
+namespace {
+
+std::vector<std::string> index_entries(const DrivenUnion& u) {
+    std::vector<std::string> paths;
+    for (const auto& entry : std::filesystem::directory_iterator(u.host(0, ".plyfs/index"))) {
+        paths.push_back(entry.path());
+    }
+    return paths;
+}
+
+void set_count(const std::string& path, const std::string& count) {
+    REQUIRE(::lsetxattr(path.c_str(), "trusted.overlay.nlink", count.data(), count.size(), 0) == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a copy without names that a crash left is swept", "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    REQUIRE(u.write("b", "new") == 0);
+    const std::string entry = index_entries(u).at(0);
+    // With one more link the last unlink does not see that it is the last one.
+    REQUIRE(::link(entry.c_str(), u.host(0, "hidden").c_str()) == 0);
+    for (const std::string name : {"a", "b", "dir/c"}) REQUIRE(u.unlink(name) == 0);
+    u.remount();
+    CHECK(u.verbs().sweep_indexes().removed == 0);
+    REQUIRE(u.unlink("hidden") == 0);
+    REQUIRE(index_entries(u).size() == 1);
+    u.remount();
+    CHECK(u.verbs().sweep_indexes().removed == 1);
+    CHECK(index_entries(u).empty());
+}
+
+TEST_CASE("a copy that only lower names lead to is not swept", "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    REQUIRE(u.write("b", "new") == 0);
+    REQUIRE(u.unlink("b") == 0);
+    const std::string entry = index_entries(u).at(0);
+    CHECK(host_stat(entry).st_nlink == 1);
+    SECTION("counted by itself") {}
+    SECTION("counted by the lower file") {
+        set_count(entry, "L-1");
+    }
+    SECTION("counted in a way that nobody knows") {
+        set_count(entry, "X-1");
+    }
+    SECTION("or of another file, as it seems") {
+        set_count(entry, "L-3");
+        REQUIRE(::lremovexattr(entry.c_str(), "trusted.overlay.origin") == 0);
+    }
+    u.remount();
+    CHECK(u.verbs().sweep_indexes().removed == 0);
+    CHECK(*u.read("a") == "new");
+}
+
+TEST_CASE("a copy is swept by the count of the lower file", "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    REQUIRE(u.write("b", "new") == 0);
+    REQUIRE(u.unlink("b") == 0);
+    set_count(index_entries(u).at(0), "L-3");
+    u.remount();
+    CHECK(u.verbs().sweep_indexes().removed == 1);
+}
+
+TEST_CASE("a copy of a lower file that is gone stays, and is told of", "[layers][links]") {
+    DrivenUnion u({kRw, kRo});
+    host_write(u.host(1, "a"), "lower");
+    std::filesystem::create_hard_link(u.host(1, "a"), u.host(1, "b"));
+    REQUIRE(u.write("b", "new") == 0);
+    REQUIRE(u.unlink("b") == 0);
+    for (const char* const name : {"a", "b"}) std::filesystem::remove(u.host(1, name));
+    u.remount();
+    const IndexSweep swept = u.verbs().sweep_indexes();
+    CHECK(swept.removed == 0);
+    CHECK(swept.stale == 1);
+    CHECK(u.warnings.size() == 1);
+    CHECK(host_read(index_entries(u).at(0)) == "new");
+}
+
 }  // namespace plyfs::test

@@ -98,5 +98,36 @@ TEST_CASE("hard links and copies without data go to overlayfs and back",
     CHECK((content(layers.path("lower/big")) == big));
 }
 
+TEST_CASE("a copy that lost its last name in a crash is swept at a mount",
+          "[overlay_form][interchange]") {
+    require_sandbox();
+    const Layers layers;
+    const std::string index = layers.path("work/index");
+    put(layers.path("lower/a"), "lower");
+    REQUIRE(outcome(::link(layers.path("lower/a").c_str(), layers.path("lower/b").c_str())) == kOk);
+    {
+        const Mounted mount(layers, false);
+        put(mount.path("b"), "new");
+    }
+    // With one more link the last unlink does not see that it is the last one.
+    REQUIRE(names(index).size() == 1);
+    const std::string entry = index + '/' + *names(index).begin();
+    const std::string hidden = layers.path("upper/hidden");
+    REQUIRE(outcome(::link(entry.c_str(), hidden.c_str())) == kOk);
+    {
+        const Mounted mount(layers, false);
+        for (const char* const name : {"a", "b"}) {
+            REQUIRE(outcome(::unlink(mount.path(name).c_str())) == kOk);
+        }
+    }
+    REQUIRE(outcome(::unlink(hidden.c_str())) == kOk);
+    REQUIRE(names(index).size() == 1);
+    const bool by_kernel = GENERATE(false, true);
+    {
+        const Mounted mount(layers, by_kernel);
+        CHECK(names(index).empty());
+    }
+}
+
 }  // namespace
 }  // namespace plyfs::test
