@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "format/sweep.h"
 
-#include <cstdio>
+#include <dirent.h>
+
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,57 +15,113 @@
 namespace plyfs::format {
 namespace {
 
-using Names = std::vector<std::string>;
+struct Found {
+    std::string name;
+    bool is_directory;
+};
 
-Result<Names> names_in(int directory) {
-    Names names;
-    auto reader = TRY(sys::DirectoryReader::open(directory));
-    while (TRY(reader.fill())) {
-        reader.for_each([&](const sys::RawEntry& entry) { names.emplace_back(entry.name); });
+class Sweep {
+public:
+    Sweep(int top, const std::function<bool(std::string_view)>& stale) : top_(top), stale_(stale) {}
+
+    Result<std::uint64_t> run() {
+        // A directory that changes while it is read may hide names from the reader: again, until
+        // a whole pass finds nothing to do.
+        do {
+            progress_ = false;
+            error_.reset();
+            if (auto done = pass_over_top(); !done) note(done.error());
+        } while (progress_);
+        if (error_) return fail(*error_);
+        return removed_;
     }
-    return names;
-}
 
-// Removes the object, or its directory if that is empty. False: it is not.
-Result<bool> remove_shallow(int directory, Name name) {
-    const auto removed = sys::remove_name(directory, name);
-    if (removed) return true;
-    if (removed.error() != EISDIR) return fail(removed.error());
-    const auto empty = sys::remove_directory(directory, name);
-    if (empty) return true;
-    if (empty.error() != ENOTEMPTY && empty.error() != EEXIST) return fail(empty.error());
-    return false;
-}
+private:
+    void note(Errno error) {
+        if (!error_) error_ = error;
+    }
+
+    void count(const Result<void>& removed) {
+        if (!removed) {
+            if (removed.error() != ENOENT) note(removed.error());
+            return;
+        }
+        ++removed_;
+        progress_ = true;
+    }
+
+    // One buffer of names at a time, copied, since they are removed while being read.
+    template <typename Visit>
+    static Result<void> for_each_name(int directory, Visit visit) {
+        auto reader = TRY(sys::DirectoryReader::open(directory));
+        while (TRY(reader.fill())) {
+            std::vector<Found> batch;
+            reader.for_each([&](const sys::RawEntry& entry) {
+                batch.push_back({entry.name, entry.type == DT_DIR});
+            });
+            for (const Found& found : batch) visit(found);
+        }
+        return {};
+    }
+
+    Result<void> pass_over_top() {
+        return for_each_name(top_, [&](const Found& found) {
+            if (stale_(found.name)) remove(found);
+        });
+    }
+
+    void remove(const Found& found) {
+        const auto name = Name::from(found.name);
+        if (!name) return note(name.error());
+        if (!found.is_directory) {
+            const auto removed = sys::remove_name(top_, *name);
+            if (removed || removed.error() != EISDIR) return count(removed);
+        }
+        const auto removed = sys::remove_directory(top_, *name);
+        if (removed || removed.error() != ENOTEMPTY) return count(removed);
+        if (auto flat = flatten(*name); !flat) note(flat.error());
+        count(sys::remove_directory(top_, *name));
+    }
+
+    Result<void> flatten(Name name) {
+        const UniqueFd directory = TRY(sys::open_directory_at(top_, name));
+        return for_each_name(directory.get(), [&](const Found& found) {
+            const auto inner = Name::from(found.name);
+            if (!inner) return note(inner.error());
+            if (!found.is_directory) {
+                const auto removed = sys::remove_name(directory.get(), *inner);
+                if (removed || removed.error() != EISDIR) return count(removed);
+            }
+            hoist(directory.get(), *inner);
+        });
+    }
+
+    void hoist(int directory, Name name) {
+        const auto moved = make_temporary([&](Name target) -> Result<void> {
+            // Without RENAME_NOREPLACE: a directory replaces nothing but an empty directory.
+            auto renamed = sys::rename(directory, name, top_, target, 0);
+            const bool taken =
+                !renamed && (renamed.error() == ENOTEMPTY || renamed.error() == ENOTDIR);
+            return taken ? fail(EEXIST) : renamed;
+        });
+        if (moved) {
+            progress_ = true;
+        } else if (moved.error() != ENOENT) {
+            note(moved.error());
+        }
+    }
+
+    const int top_;
+    const std::function<bool(std::string_view)>& stale_;
+    std::uint64_t removed_ = 0;
+    bool progress_ = false;
+    std::optional<Errno> error_;
+};
 
 }  // namespace
 
 Result<std::uint64_t> sweep(int directory, const std::function<bool(std::string_view)>& stale) {
-    std::uint64_t removed = 0;
-    Names waiting = TRY(names_in(directory));
-    std::erase_if(waiting, [&](const std::string& name) { return !stale(name); });
-    while (!waiting.empty()) {
-        const std::string text = std::move(waiting.back());
-        waiting.pop_back();
-        const Name name = TRY(Name::from(text));
-        if (TRY(remove_shallow(directory, name))) {
-            ++removed;
-            continue;
-        }
-        const UniqueFd inner = TRY(sys::open_directory_at(directory, name));
-        for (const std::string& child : TRY(names_in(inner.get()))) {
-            const Name child_name = TRY(Name::from(child));
-            if (TRY(remove_shallow(inner.get(), child_name))) {
-                ++removed;
-                continue;
-            }
-            waiting.push_back(TRY(make_temporary([&](Name target) {
-                return sys::rename(inner.get(), child_name, directory, target, RENAME_NOREPLACE);
-            })));
-        }
-        TRY(sys::remove_directory(directory, name));
-        ++removed;
-    }
-    return removed;
+    return Sweep(directory, stale).run();
 }
 
 }  // namespace plyfs::format

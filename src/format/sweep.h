@@ -12,10 +12,12 @@
 namespace plyfs::format {
 
 // Removes what is in `directory` (O_PATH will do) and has a name that `stale` says yes to, and
-// whatever is inside of it. Symlinks are removed, never followed. Directories met on the way are
-// renamed into `directory` under temporary names, so that depth costs neither descriptors nor
-// stack. Not for a directory that somebody else changes meanwhile. Returns how many objects were
-// removed. Errnos: the first of getdents64(2), openat(2), renameat2(2), unlinkat(2).
+// whatever is inside of it; `stale` has to say yes to temporary names (temporary_name.h). Symlinks
+// are removed, never followed. Each directory met is first flattened: what it holds is renamed into
+// `directory` under such names, so that depth costs neither descriptors nor memory. Not for a
+// directory that somebody else changes meanwhile. Returns how many objects were removed; the first
+// error of getdents64(2), openat(2), renameat2(2) and unlinkat(2) where something could not be,
+// after everything else is.
 Result<std::uint64_t> sweep(int directory, const std::function<bool(std::string_view)>& stale);
 
 }  // namespace plyfs::format

@@ -9,6 +9,7 @@
 #include <span>
 #include <tuple>
 
+#include "format/sweep.h"
 #include "sys/credentials.h"
 #include "sys/data.h"
 #include "sys/dirents.h"
@@ -16,7 +17,6 @@
 #include "sys/open.h"
 #include "sys/small_file.h"
 #include "sys/statx.h"
-#include "union/clear_directory.h"
 
 namespace plyfs {
 namespace {
@@ -308,7 +308,8 @@ Result<std::uint64_t> WorkDirectory::sweep(const DeadMount& dead,
     std::uint64_t removed = 0;
     const auto work = work_of(dead.mount);
     if (work) {
-        removed = TRY(clear_directory(work->get(), keep));
+        removed =
+            TRY(format::sweep(work->get(), [&](std::string_view name) { return !keep(name); }));
     } else if (!is_missing(work.error())) {
         return fail(work.error());
     }
@@ -329,7 +330,8 @@ Result<bool> WorkDirectory::remove_if_empty(bool settled) {
     if (!locked) return fail(locked.error());
     if (opened_) {
         if (settled && !TRY(has_intents(directory->get(), mount_))) {
-            std::ignore = TRY(clear_directory(opened_->work.get(), {}));
+            std::ignore =
+                TRY(format::sweep(opened_->work.get(), [](std::string_view) { return true; }));
             TRY(remove_part(directory->get(), mount_));
         }
         opened_.reset();
