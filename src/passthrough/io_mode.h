@@ -31,21 +31,25 @@ enum class Decision : std::uint8_t {
     Share,     // pass through by the backing id that is there
     Cached,    // through the daemon
     Direct,    // through the daemon, past the page cache
+    Busy,      // it must not be passed through, but is already (ETXTBSY)
     Stale,     // the node is held on another inode: the VFS must look the name up anew (ESTALE)
 };
 
 // `state`: none where the node is not open. `passed`: the node was passed through before, since
 // the kernel knows it: mappings that outlive their descriptors may be left, of pages that cached
-// I/O would not see. `real`: the inode that is being opened. `wanted`: how it is best opened.
+// I/O would not see. `real`: the inode that is being opened. `wanted`: how it is best opened;
+// Direct: so and not otherwise. `passable`: it may be passed through.
 constexpr Decision decide(const std::optional<OpenState>& state, bool passed, const RealId& real,
-                          IoMode wanted) {
+                          IoMode wanted, bool passable = true) {
     if (state && state->mode == IoMode::Passthrough) {
         // The same-backing-inode check: equal inodes are one file, whatever the descriptors.
-        return state->real == real ? Decision::Share : Decision::Stale;
+        if (state->real != real) return Decision::Stale;
+        return wanted == IoMode::Direct ? Decision::Busy : Decision::Share;
     }
     if (wanted == IoMode::Direct) return Decision::Direct;
     if (state && state->mode == IoMode::Cached) return Decision::Cached;
-    return wanted == IoMode::Passthrough || passed ? Decision::Register : Decision::Cached;
+    if (wanted == IoMode::Cached && !passed) return Decision::Cached;
+    return passable ? Decision::Register : Decision::Direct;
 }
 
 }  // namespace plyfs::passthrough

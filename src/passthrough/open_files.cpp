@@ -43,8 +43,9 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
     std::optional<OpenState> state;
     if (opened.opens > 0) state = OpenState{opened.mode, opened.real};
     IoMode mode = IoMode::Cached;
-    switch (decide(state, opened.passed, opening.real, opening.wanted)) {
+    switch (decide(state, opened.passed, opening.real, opening.wanted, opening.passable)) {
         case Decision::Stale: return fail(ESTALE);
+        case Decision::Busy: return fail(ETXTBSY);
         case Decision::Register: mode = register_backing(shard, opening, opened, refusal); break;
         case Decision::Share: mode = IoMode::Passthrough; break;
         case Decision::Direct: mode = IoMode::Direct; break;
@@ -160,6 +161,14 @@ bool OpenFiles::close_idle(Clock::time_point since) {
         }
     }
     return idle_ > 0;
+}
+
+bool OpenFiles::passes(std::uint64_t node) const {
+    const Shard& shard = this->shard(node);
+    const Lock lock(shard.mutex);
+    const auto found = shard.nodes.find(node);
+    return found != shard.nodes.end() && found->second.opens > 0 &&
+           found->second.mode == IoMode::Passthrough;
 }
 
 UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {

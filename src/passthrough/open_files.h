@@ -62,6 +62,8 @@ struct Opening {
     bool writes = false;   // for writing,
     bool may_map = false;  // also through a mapping: for reading and writing
     IoMode wanted = IoMode::Cached;
+    bool passable =
+        true;  // passed through rather than past the page cache, where it is one of both
     Refusal why = Refusal::Off;  // where that is not Passthrough
     Version version{};           // of the file when it was opened
     // The same file is another node of the kernel too: its pages must not be cached here.
@@ -111,7 +113,8 @@ public:
     OpenFiles& operator=(const OpenFiles&) = delete;
 
     // One more open of a node. A refused registration falls back to I/O through the daemon.
-    // ESTALE: the node is open on another inode.
+    // ESTALE: the node is open on another inode. ETXTBSY: Direct is wanted, and it is passed
+    // through.
     Result<Attachment> attach(const Opening& opening);
     // Takes one attach() back: at release, and when the answer to an open was not wanted.
     // True: the first backing has become idle, and close_idle() is to be called some time.
@@ -120,6 +123,10 @@ public:
     void forget(std::uint64_t node);
     // Closes the backings that have been idle since before `since`. True: others are left.
     bool close_idle(Clock::time_point since);
+
+    // It is open in passthrough now, or was until a moment ago: the kernel tells of a close(2)
+    // later.
+    bool passes(std::uint64_t node) const;
 
     UnseenWrites unseen_writes(std::uint64_t node) const;
 

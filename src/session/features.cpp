@@ -65,6 +65,9 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
     // The umask counts only where the parent has no default ACL: the branch's file system knows.
     want(FUSE_CAP_DONT_MASK);
     want(FUSE_CAP_POSIX_ACL, options.posix_acl && options.xattrs);
+    // What is opened past the page cache is so because its pages must not be changed, or are
+    // another inode's: append-only files, files that are also mapped on the branch.
+    want(FUSE_CAP_DIRECT_IO_ALLOW_MMAP, false);
     // Passing through and delaying writes exclude each other in the kernel.
     want(FUSE_CAP_WRITEBACK_CACHE, false);
     if (options.passthrough.mode == config::PassthroughMode::On) {

@@ -7,7 +7,10 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include "session/reply.h"
@@ -40,6 +43,14 @@ std::optional<passthrough::Refusal> objection(const Context& context, const Open
     return std::nullopt;
 }
 
+// Somebody who had an append-only file open when it became that, as chattr(1) itself, may have
+// closed it just now. Waits for a moment until the kernel has told of it.
+void wait_for_close(const Context& context, NodeId node) {
+    for (int tries = 0; tries < 5 && context.open_files.passes(node); ++tries) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+}
+
 // Decides how the data of `opened` goes and says so in `info`. `known`: the kernel knows the file
 // from before.
 Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
@@ -52,8 +63,11 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     opening.may_map = file.may_map();
     if (const auto why = objection(context, opened)) {
         // Past the page cache nothing can be mapped shared, and what is written is appended.
-        const bool direct = *why == passthrough::Refusal::AppendOnly && opening.writes;
+        const bool append_only = *why == passthrough::Refusal::AppendOnly;
+        const bool direct = append_only && opening.writes;
+        if (append_only) wait_for_close(context, opening.node);
         opening.wanted = direct ? passthrough::IoMode::Direct : passthrough::IoMode::Cached;
+        opening.passable = !append_only;
         opening.why = *why;
     } else {
         opening.wanted = passthrough::IoMode::Passthrough;

@@ -289,6 +289,8 @@ private:
     // Append-only and immutable, of what the union shows: the flags themselves on a read-only
     // branch, else what the mark says. Needs the lock of a non-directory, at least shared.
     Result<format::Protection> protection(const Node& node) const;
+    // The same of a non-directory on a writable branch that is open as `object`.
+    Result<format::Protection> protection_of(const Node& node, int object) const;
     Result<format::Protection> directory_protection(const Node& node) const;
     // Of what was found as `name`: flags or mark.
     Result<format::Protection> protection(const Hits& hits, Name name) const;

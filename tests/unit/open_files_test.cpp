@@ -92,6 +92,8 @@ TEST_CASE("the mode of an open beside each other state", "[passthrough]") {
     CHECK(decide({}, true, one, Passthrough) == Decision::Register);
     CHECK(decide({}, true, one, Cached) == Decision::Register);
     CHECK(decide({}, true, one, Direct) == Decision::Direct);
+    CHECK(decide({}, true, one, Cached, false) == Decision::Direct);
+    CHECK(decide({}, false, one, Cached, false) == Decision::Cached);
     for (const bool passed : {false, true}) {
         CHECK(decide(open_as(Cached), passed, one, Passthrough) == Decision::Cached);
         CHECK(decide(open_as(Cached), passed, one, Cached) == Decision::Cached);
@@ -99,7 +101,8 @@ TEST_CASE("the mode of an open beside each other state", "[passthrough]") {
         // The inode changes by a copy-up that readers follow.
         CHECK(decide(open_as(Cached), passed, other, Passthrough) == Decision::Cached);
         for (const IoMode wanted : {Passthrough, Cached, Direct}) {
-            CHECK(decide(open_as(Passthrough), passed, one, wanted) == Decision::Share);
+            CHECK(decide(open_as(Passthrough), passed, one, wanted) ==
+                  (wanted == Direct ? Decision::Busy : Decision::Share));
             CHECK(decide(open_as(Passthrough), passed, other, wanted) == Decision::Stale);
         }
         CHECK(decide(open_as(Direct), passed, one, Passthrough) == Decision::Register);
