@@ -145,7 +145,10 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
                                               : CopyNeed::Data;
     TRY(check_change(*node, change, handle));
     TRY(copy_up(request, node, need));
-    if (change.size) TRY(part_from_readers(request, node));
+    if (change.size) {
+        TRY(part_from_readers(request, node));
+        nodes_.arrive(node, request.thread);
+    }
     {
         const SharedLock lock(node->mutex);
         const auto open_file = handle == 0 ? nullptr : files_.find(handle);

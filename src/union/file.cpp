@@ -32,6 +32,8 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
             if (changes || refusal == ESTALE) return fail(refusal);
             return open_snapshot(own, std::move(kept), flags);
         }
+    } else if (layered_) {
+        nodes_.arrive(own, request.thread);
     }
     const NodeRef& node = successor ? successor : own;
     if (changes) {

@@ -35,8 +35,8 @@ struct RouteStep {
 
 // What became of a node whose readers keep what they opened (snapshot.h).
 struct Succession {
-    NodeRef successor;
-    TurnedAway turned_away;
+    NodeRef successor;                        // null: the node is one itself
+    std::shared_ptr<TurnedAway> turned_away;  // from the node, to its successor
 };
 
 class NodeTable {
@@ -132,6 +132,8 @@ public:
     NodeRef successor(const Node& node) const;
     // Whether `thread`, which came to the superseded `node`, is to look its path up again.
     bool turn_away(const NodeRef& node, pid_t thread);
+    // `thread` came to `node`, which may be where it was sent.
+    void arrive(const NodeRef& node, pid_t thread);
 
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;
@@ -164,6 +166,7 @@ private:
         }
     };
 
+    static bool superseded(const Node& node);
     // Who answers for it.
     static Node& current(const Node& node);
     // A new node, referenced once by the result.

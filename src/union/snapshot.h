@@ -43,6 +43,13 @@ public:
         return true;
     }
 
+    // `thread` came to where it was sent: when it comes back it has come by another name.
+    void arrived(pid_t thread) noexcept {
+        for (Visitor& visitor : visitors_) {
+            if (visitor.thread == thread) visitor = {};
+        }
+    }
+
 private:
     // The VFS tries again within the same system call.
     static constexpr std::chrono::seconds kMoment{2};
