@@ -7,23 +7,15 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <csignal>
-#include <filesystem>
 
 #include "mount/files.h"
 #include "mount/mounted.h"
+#include "mount/resources.h"
 
 namespace plyfs::test {
 namespace {
 
 using enum FileSystem;
-
-std::size_t descriptors_of(pid_t process) {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd"))
-        ++count;
-    return count;
-}
 
 // Opens, makes and removes without end. Its number of system calls before it is killed varies.
 int make_requests(const std::string& directory) {

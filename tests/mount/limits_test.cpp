@@ -8,11 +8,10 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
-#include <filesystem>
-#include <fstream>
 
 #include "mount/files.h"
 #include "mount/mounted.h"
+#include "mount/resources.h"
 #include "mount/sandbox.h"
 
 namespace plyfs::test {
@@ -35,29 +34,6 @@ public:
 private:
     rlimit before_{};
 };
-
-std::size_t descriptors_of(pid_t process) {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry :
-         std::filesystem::directory_iterator("/proc/" + std::to_string(process) + "/fd"))
-        ++count;
-    return count;
-}
-
-// Resident anonymous memory in KiB.
-long memory_of(pid_t process) {
-    std::ifstream file("/proc/" + std::to_string(process) + "/status");
-    std::string word;
-    long kibibytes = 0;
-    while (file >> word)
-        if (word == "RssAnon:") file >> kibibytes;
-    return kibibytes;
-}
-
-void drop_caches() {
-    const UniqueFd file = open_file("/proc/sys/vm/drop_caches", O_WRONLY);
-    REQUIRE(write_all(file.get(), "2") == kOk);
-}
 
 // Directories with files in them, made on the branches, where it is fast.
 void make_tree(const Branches& branches, int directories, int files) {

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "mount/files.h"
+#include "mount/mapping.h"
 #include "mount/mounted.h"
 #include "mount/sandbox.h"
 
@@ -33,24 +34,6 @@ Layout any_layout() {
     UNSCOPED_INFO(layout.name);
     return layout;
 }
-
-class Mapping {
-public:
-    Mapping(int file, std::size_t size, int protection)
-        : size_(size), bytes_(::mmap(nullptr, size, protection, MAP_SHARED, file, 0)) {}
-    Mapping(const Mapping&) = delete;
-    Mapping& operator=(const Mapping&) = delete;
-    ~Mapping() {
-        if (valid()) ::munmap(bytes_, size_);
-    }
-    bool valid() const { return bytes_ != MAP_FAILED; }
-    char* bytes() const { return static_cast<char*>(bytes_); }
-    std::string text() const { return {bytes(), size_}; }
-
-private:
-    std::size_t size_;
-    void* bytes_;
-};
 
 TEST_CASE("reads and writes of an open file do not reach the daemon", "[passthrough]") {
     const auto kind = GENERATE(Ext4, Xfs, Btrfs, Tmpfs);
