@@ -24,6 +24,7 @@
 #include "mount/files.h"
 #include "mount/layered.h"
 #include "mount/process.h"
+#include "mount/sandbox.h"
 
 namespace plyfs::test {
 namespace {
@@ -163,7 +164,8 @@ private:
         if (flags == kTruncating) truncated_ = true;
         REQUIRE(use(file.get(), flags) == kOk);
         // On the branch until it is copied, or with others who are.
-        const bool keeps = snapshot_ && reads(flags) && !changed_ && (!copied_ || !files_.empty());
+        const bool kept = !copied_ || std::ranges::any_of(files_, &File::keeps);
+        const bool keeps = snapshot_ && reads(flags) && !changed_ && kept;
         files_.push_back({std::move(file), flags, keeps});
     }
 
@@ -225,6 +227,7 @@ TEST_CASE("a lower file is opened in any mix of modes around its copy-up",
         return std::to_string(way) + "-" + std::to_string(count);
     };
     for (std::uint64_t seed = first; seed < last; ++seed) {
+        allow_seconds(kTestCaseSeconds);
         const Layered layered(stacking, [&](const std::string& lower) {
             for (std::size_t way = 0; way < kCopyUps.size(); ++way)
                 for (const int count : counts) make_program(lower + "/" + name(way, count));

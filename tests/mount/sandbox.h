@@ -13,6 +13,9 @@ namespace plyfs::test {
 // Seconds that one test case may take before its connections are aborted.
 inline constexpr unsigned kTestCaseSeconds = 60;
 
+// From now on the test case may take so long.
+void allow_seconds(unsigned seconds);
+
 // Goes on in a child process inside the sandbox, while the caller waits for it, watches and exits
 // with its status. Does nothing without the right to mount or without /dev/fuse.
 void enter_sandbox();
