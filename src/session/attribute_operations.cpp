@@ -155,9 +155,10 @@ void getattr(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
 void setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which,
              fuse_file_info* info) {
     serve(request, [&](Context& context) {
-        reply_attributes(request, node,
-                         context.united.setattr(Asked(request), node, change_of(*wanted, which),
-                                                info != nullptr ? info->fh : 0));
+        const auto changed = context.united.setattr(Asked(request), node, change_of(*wanted, which),
+                                                    info != nullptr ? info->fh : 0);
+        if (!changed) return reply_parted(request, context, node, changed.error());
+        reply_attributes(request, node, changed);
     });
 }
 

@@ -20,13 +20,6 @@
 namespace plyfs::session {
 namespace {
 
-// What the kernel was told of the file's size and times before it was opened for writing.
-void invalidate_attributes(const Context& context, NodeId node) {
-    if (context.attribute_timeout <= 0) return;
-    // A negative offset: attributes only, no pages (FUSE_NOTIFY_INVAL_INODE).
-    fuse_lowlevel_notify_inval_inode(context.session, node, -1, 0);
-}
-
 // Why the data of `opened` should not be passed through; none: they should.
 std::optional<passthrough::Refusal> objection(const Context& context, const OpenedFile& opened) {
     using passthrough::Refusal;
@@ -79,6 +72,7 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     info.keep_cache = attachment.keep_pages;
     info.direct_io = attachment.mode == passthrough::IoMode::Direct;
     if (known && attachment.first_unseen_writer) {
+        // What the kernel was told of the size and times before it was opened for writing.
         invalidate_attributes(context, file.node->id);
     }
     if (attachment.mode == passthrough::IoMode::Passthrough) {
@@ -141,7 +135,7 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
     serve(request, [&](Context& context) {
         const auto opened = context.united.open(Asked(request), node, branch_flags(context, *info),
                                                 current_extras().kill_set_id);
-        if (!opened) return reply_error(request, opened.error());
+        if (!opened) return reply_parted(request, context, node, opened.error());
         const auto attached = attach(context, *opened, true, *info);
         if (!attached) {
             context.united.release(opened->handle);

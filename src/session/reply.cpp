@@ -39,6 +39,8 @@ struct stat to_stat(const Attributes& attributes) {
 double attribute_timeout(const Context& context, NodeId node) {
     // As long as a mapping may be written, after its descriptor was closed: not longer than this.
     constexpr double kUnseen = 1;
+    // Its permissions change by another node.
+    if (context.united.superseded(node)) return 0;
     switch (context.open_files.unseen_writes(node)) {
         case passthrough::UnseenWrites::Open: return 0;
         case passthrough::UnseenWrites::Possible:
@@ -73,6 +75,17 @@ void reply_status(fuse_req_t request, const Result<void>& result) {
 void reply_error(fuse_req_t request, Errno error) {
     note_error();
     fuse_reply_err(request, error.code());
+}
+
+void reply_parted(fuse_req_t request, const Context& context, NodeId node, Errno error) {
+    if (error == ESTALE || error == ETXTBSY) invalidate_attributes(context, node);
+    reply_error(request, error);
+}
+
+void invalidate_attributes(const Context& context, NodeId node) {
+    if (context.attribute_timeout <= 0) return;
+    // A negative offset: attributes only, no pages (FUSE_NOTIFY_INVAL_INODE).
+    fuse_lowlevel_notify_inval_inode(context.session, node, -1, 0);
 }
 
 Asked::Asked(fuse_req_t request)

@@ -23,6 +23,12 @@ void reply_entry(fuse_req_t request, const Result<Entry>& entry);
 
 void reply_status(fuse_req_t request, const Result<void>& result);
 void reply_error(fuse_req_t request, Errno error);
+// The same of a verb by which `node` may have got a successor (Union::open, setattr). The kernel
+// goes by the permissions that it was told of while names no longer lead to the node.
+void reply_parted(fuse_req_t request, const Context& context, NodeId node, Errno error);
+
+// The kernel asks for the attributes of `node` before it uses them again.
+void invalidate_attributes(const Context& context, NodeId node);
 
 // Runs one operation: exceptions of libraries end here and become the answer.
 template <typename Operation>

@@ -29,6 +29,12 @@ Result<NodeRef> Union::node(NodeId id) const {
     return found;
 }
 
+bool Union::superseded(NodeId id) const {
+    if (!layered_) return false;
+    const NodeRef found = nodes_.find(id);
+    return found && nodes_.successor(*found);
+}
+
 Result<NodeRef> Union::directory(NodeId id) const {
     NodeRef found = TRY(node(id));
     if (!found->is_directory()) return fail(ENOTDIR);

@@ -97,6 +97,8 @@ public:
     void forget(NodeId node, std::uint64_t count);
     // `handle` 0: none.
     Result<Attributes> getattr(NodeId node, HandleId handle = 0);
+    // Readers keep, or kept, what the node was: another node is the file (snapshot.h).
+    bool superseded(NodeId node) const;
     Result<Attributes> setattr(const Request& request, NodeId node, const AttributeChange& change,
                                HandleId handle = 0);
     Result<std::string> readlink(NodeId node);
