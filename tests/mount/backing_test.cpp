@@ -11,6 +11,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
+#include <cstddef>
 #include <cstdlib>
 #include <vector>
 
@@ -28,7 +29,8 @@ using enum FileSystem;
 constexpr std::size_t kSize = 100'000;
 
 std::string text(char byte) {
-    return std::string(kSize, byte);
+    std::string all(kSize, byte);
+    return all;
 }
 
 // Neither read nor written by the daemon.
@@ -145,7 +147,7 @@ TEST_CASE("sizes and times are right at the next fstat of anybody", "[passthroug
         REQUIRE(::pwrite(file.get(), "w", 1, static_cast<off_t>(kSize) + round) == 1);
         CHECK(as_on_branch() == kOk);
         (void)status(path);
-        mapping.bytes()[round * 4096] = 'm';
+        mapping.bytes()[std::ptrdiff_t{4096} * round] = 'm';
         REQUIRE(::msync(mapping.bytes(), kSize, MS_SYNC) == 0);
         CHECK(as_on_branch() == kOk);
         REQUIRE(::ftruncate(file.get(), static_cast<off_t>(kSize)) == 0);

@@ -36,7 +36,8 @@ constexpr std::size_t kLargest = 60'000;
 constexpr const char* kNames[] = {"one", "two", "linked", "new"};
 
 std::string initial(char byte) {
-    return std::string(kLargest / 2 + 1, byte);
+    std::string all(kLargest / 2 + 1, byte);
+    return all;
 }
 
 void make_files(const std::string& directory) {

@@ -4,7 +4,6 @@
 // is opened in, by how many, everyone reads what was last written.
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,7 +18,6 @@
 #include "mount/files.h"
 #include "mount/mapping.h"
 #include "mount/mounted.h"
-#include "mount/sandbox.h"
 
 namespace plyfs::test {
 namespace {
@@ -61,64 +59,6 @@ TEST_CASE("without passthrough the daemon is asked", "[passthrough]") {
     put(united.path("file"), std::string(kLarge, 'x'));
     CHECK(united.mount.requests().count({"WRITE"}) > 0);
     CHECK((content(united.path("file")) == std::string(kLarge, 'x')));
-}
-
-// An overlay of the kernel's, as long as it lives.
-class Overlay {
-public:
-    explicit Overlay(const std::string& lower) {
-        require_sandbox();
-        for (const char* name : {"upper", "work"}) make_directory(layers_.path(0, name));
-        const std::string options = "lowerdir=" + lower + ",upperdir=" + layers_.path(0, "upper") +
-                                    ",workdir=" + layers_.path(0, "work");
-        mounted_ = outcome(::mount("overlay", path_.c_str(), "overlay", 0, options.c_str()));
-    }
-    Overlay(const Overlay&) = delete;
-    Overlay& operator=(const Overlay&) = delete;
-    ~Overlay() {
-        if (mounted_.ok()) CHECK(outcome(::umount2(path_.c_str(), 0)) == kOk);
-    }
-    Outcome mounted() const { return mounted_; }
-    const std::string& path() const { return path_; }
-
-private:
-    Branches layers_{Ext4};
-    std::string path_ = make_scratch_directory();
-    Outcome mounted_;
-};
-
-TEST_CASE("a branch on overlayfs", "[passthrough][stacking]") {
-    const Branches lower{Ext4};
-    const Overlay overlay(lower[0]);
-    REQUIRE(overlay.mounted() == kOk);
-    const auto [options, passed] =
-        GENERATE(table<const char*, bool>({{"", true},
-                                           {"passthrough.max-stack-depth=2", true},
-                                           {"passthrough.max-stack-depth=1", false}}));
-    INFO(options);
-    const Mount mount(overlay.path(), options, Mount::Style::Logging);
-    put(mount.path("file"), std::string(kLarge, 'x'));
-    CHECK((content(mount.path("file")) == std::string(kLarge, 'x')));
-    CHECK((mount.requests().count({"READ", "WRITE"}) == 0) == passed);
-    const UniqueFd writer = open_file(mount.path("file"), O_RDWR);
-    const UniqueFd reader = open_file(mount.path("file"), O_RDONLY);
-    REQUIRE(write_all(writer.get(), "changed") == kOk);
-    CHECK(content(reader.get()).starts_with("changed"));
-}
-
-TEST_CASE("a mount as a layer of an overlay", "[passthrough][stacking]") {
-    SECTION("on plain branches") {
-        const Union united({Ext4}, "", Mount::Style::Logging);
-        put(united.path("file"), std::string(kLarge, 'x'));
-        const Overlay overlay(united.path());
-        REQUIRE(overlay.mounted() == kOk);
-        CHECK((content(overlay.path() + "/file") == std::string(kLarge, 'x')));
-        CHECK(united.mount.requests().count({"READ", "WRITE"}) == 0);
-    }
-    SECTION("not on stacked ones") {
-        const Union united({Ext4}, "passthrough.max-stack-depth=2");
-        CHECK(Overlay(united.path()).mounted() == EINVAL);
-    }
 }
 
 TEST_CASE("a file is opened in any mix of modes", "[passthrough][coherence]") {
