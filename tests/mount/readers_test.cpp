@@ -333,7 +333,7 @@ TEST_CASE("a file that has readers who follow is written where no path leads",
 
 // The names that were not opened lead to the old node until the kernel is told.
 TEST_CASE("a file is written by many of its names in turn", "[readers][passthrough]") {
-    constexpr int kNames = 200;
+    constexpr int kNames = 60;
     const auto name = [](int i) { return "name" + std::to_string(i); };
     const Stacking stacking = any_stacking(GENERATE(true, false));
     const Layered layered(
