@@ -9,6 +9,7 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
     serve(request, [&](Context& context) {
         with_name(request, name, [&](Name valid) {
             const Result<Entry> entry = context.united.lookup(parent, valid);
+            if (!entry) context.united.moved_on(fuse_req_ctx(request)->pid);
             if (!entry && entry.error() == ENOENT && context.negative_timeout > 0) {
                 // Node 0: the kernel may remember that there is nothing (FUSE_LOOKUP).
                 fuse_entry_param nothing{};

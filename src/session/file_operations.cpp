@@ -139,7 +139,10 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
         const auto attached = attach(context, *opened, true, *info);
         if (!attached) {
             context.united.release(opened->handle);
-            return reply_error(request, attached.error());
+            const Errno refusal = attached.error() == ETXTBSY
+                                      ? context.united.part(Asked(request), node)
+                                      : attached.error();
+            return reply_parted(request, context, node, refusal);
         }
         if (fuse_reply_open(request, info) != 0) undo_open(context, *opened);
     });

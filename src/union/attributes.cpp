@@ -145,10 +145,8 @@ Result<Attributes> Union::setattr(const Request& request, NodeId id, const Attri
                                               : CopyNeed::Data;
     TRY(check_change(*node, change, handle));
     TRY(copy_up(request, node, need));
-    if (change.size) {
-        TRY(part_from_readers(request, node));
-        nodes_.arrive(node, request.thread);
-    }
+    turned_away_.moved_on(request.thread, id);
+    if (change.size) TRY(part_from_readers(request, node));
     {
         const SharedLock lock(node->mutex);
         const auto open_file = handle == 0 ? nullptr : files_.find(handle);

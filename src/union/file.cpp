@@ -25,15 +25,14 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
     if (files_.size() >= options_.open_files) return fail(EMFILE);
     const bool changes = (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC) != 0;
     if (changes) TRY(request.journal.begin("open"));
+    turned_away_.moved_on(request.thread, id);
     const NodeRef successor = nodes_.successor(*own);
     if (successor) {
         if (auto kept = nodes_.snapshot(*own)) {
-            const Errno refusal = turn_away(request, own);
+            const Errno refusal = turn_away(request, *own);
             if (changes || refusal == ESTALE) return fail(refusal);
             return open_snapshot(own, std::move(kept), flags);
         }
-    } else if (layered_) {
-        nodes_.arrive(own, request.thread);
     }
     const NodeRef& node = successor ? successor : own;
     if (changes) {
@@ -58,7 +57,7 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
         opened({std::move(found.descriptor), own, found.attributes.real, found.branch, flags,
                 std::make_shared<FollowedFile>(), std::move(kept)},
                found.attributes);
-    result.shared_file = successor != nullptr;
+    result.shared_file = successor != nullptr || nodes_.is_successor(*own);
     return result;
 }
 
@@ -86,8 +85,7 @@ Result<Union::OpenedObject> Union::open_for(const Node& node, int flags, bool dr
         TRY(sys::truncate(object.descriptor.get(), 0));
         object.attributes = {};
     }
-    const bool append_only =
-        marked && TRY(protection_of(node, object.descriptor.get())).append;
+    const bool append_only = marked && TRY(protection_of(node, object.descriptor.get())).append;
     if (auto below = changes ? std::nullopt : TRY(data_below(node, object.descriptor.get()))) {
         object.descriptor = TRY(open_data(*below, wanted));
         object.branch = below->branch;
@@ -115,15 +113,26 @@ Result<void> Union::part_from_readers(const Request& request, const NodeRef& nod
     if (!layered_) return {};
     const Lock lock(node->mutex);
     if (!nodes_.snapshot(*node)) return {};
+    return fail(supersede(request, node));
+}
+
+Errno Union::part(const Request& request, NodeId id) {
+    const NodeRef node = nodes_.find(id);
+    if (!node) return Errno(ESTALE);
+    const Lock lock(node->mutex);
+    return supersede(request, node);
+}
+
+Errno Union::supersede(const Request& request, const NodeRef& node) {
     const auto names = nodes_.supersede(node);
     if (options_.outdated) {
         for (const NodeName& name : names) options_.outdated(name.parent->id, name.name);
     }
-    return fail(turn_away(request, node));
+    return turn_away(request, *node);
 }
 
-Errno Union::turn_away(const Request& request, const NodeRef& node) {
-    return Errno(nodes_.turn_away(node, request.thread) ? ESTALE : ETXTBSY);
+Errno Union::turn_away(const Request& request, const Node& node) {
+    return Errno(turned_away_.turn_away(node.id, request.thread) ? ESTALE : ETXTBSY);
 }
 
 }  // namespace plyfs

@@ -30,7 +30,6 @@ Result<NodeRef> Union::node(NodeId id) const {
 }
 
 bool Union::superseded(NodeId id) const {
-    if (!layered_) return false;
     const NodeRef found = nodes_.find(id);
     return found && nodes_.successor(*found);
 }

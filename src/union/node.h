@@ -32,7 +32,6 @@ inline constexpr std::uint64_t kOwnInode = 1;
 class Node;
 class NodeTable;
 struct Snapshot;
-struct Succession;
 using NodeRef = boost::intrusive_ptr<Node>;
 
 // The branches that an object stands on, in precedence. Of a non-directory: the one that was
@@ -92,7 +91,8 @@ private:
     RealId real_;                     // of non-directories
     std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered
     std::weak_ptr<const Snapshot> snapshot_;  // of a lower file; alive while somebody reads it
-    std::unique_ptr<Succession> succession_;  // null: it has no successor
+    NodeRef successor_;                       // null: it has none (snapshot.h)
+    bool succeeds_ = false;                   // it is one
 };
 
 }  // namespace plyfs

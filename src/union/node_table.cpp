@@ -5,6 +5,8 @@
 #include <optional>
 #include <utility>
 
+#include "union/snapshot.h"
+
 namespace plyfs {
 
 void intrusive_ptr_add_ref(Node* node) noexcept {
@@ -360,13 +362,9 @@ void NodeTable::exchange_places(const NodeRef& one, const NodeRef& one_parent, N
     replace_place(current(*other), *other_parent, other_name, one_parent, one_name);
 }
 
-bool NodeTable::superseded(const Node& node) {
-    return node.succession_ && node.succession_->successor;
-}
-
 Node& NodeTable::current(const Node& node) {
     const Node* now = &node;
-    while (superseded(*now)) now = now->succession_->successor.get();
+    while (now->successor_) now = now->successor_.get();
     return const_cast<Node&>(*now);
 }
 
@@ -384,13 +382,11 @@ std::shared_ptr<const Snapshot> NodeTable::hold_snapshot(const NodeRef& node,
 }
 
 boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& node) {
-    const auto turned_away = std::make_shared<TurnedAway>();
-    auto succession = std::make_unique<Succession>(nullptr, turned_away);
-    auto arrivals = std::make_unique<Succession>(nullptr, turned_away);
     const Lock lock(mutex_);
-    if (superseded(*node)) return {};
-    succession->successor = make(node->type);
-    Node& successor = *succession->successor;
+    if (node->successor_) return {};
+    node->successor_ = make(node->type);
+    Node& successor = *node->successor_;
+    successor.succeeds_ = true;
     successor.names_.swap(node->names_);
     successor.stack_ = node->stack_;
     successor.index_entry_.swap(node->index_entry_);
@@ -398,26 +394,18 @@ boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& 
     successor.real_ = node->real_;
     successor.own_data = node->own_data.load();
     successor.held_.swap(node->held_);
-    successor.succession_ = std::move(arrivals);
     objects_.insert_or_assign(successor.real_, &successor);
-    node->succession_ = std::move(succession);
     return successor.names_;
 }
 
 NodeRef NodeTable::successor(const Node& node) const {
     const Lock lock(mutex_);
-    return superseded(node) ? NodeRef(&current(node)) : NodeRef();
+    return node.successor_ ? NodeRef(&current(node)) : NodeRef();
 }
 
-bool NodeTable::turn_away(const NodeRef& node, pid_t thread) {
+bool NodeTable::is_successor(const Node& node) const {
     const Lock lock(mutex_);
-    return superseded(*node) &&
-           node->succession_->turned_away->turn_away(thread, TurnedAway::Clock::now());
-}
-
-void NodeTable::arrive(const NodeRef& node, pid_t thread) {
-    const Lock lock(mutex_);
-    if (node->succession_ && !superseded(*node)) node->succession_->turned_away->arrived(thread);
+    return node.succeeds_;
 }
 
 std::size_t NodeTable::name_count(const Node& node) const {

@@ -15,7 +15,6 @@
 
 #include "sys/name.h"
 #include "union/node.h"
-#include "union/snapshot.h"
 
 namespace plyfs {
 
@@ -31,12 +30,6 @@ struct Location {
 struct RouteStep {
     NodeId node;
     std::string name;
-};
-
-// What became of a node whose readers keep what they opened (snapshot.h).
-struct Succession {
-    NodeRef successor;                        // null: the node is one itself
-    std::shared_ptr<TurnedAway> turned_away;  // from the node, to its successor
 };
 
 class NodeTable {
@@ -130,10 +123,8 @@ public:
     boost::container::small_vector<NodeName, 1> supersede(const NodeRef& node);
     // Null: none.
     NodeRef successor(const Node& node) const;
-    // Whether `thread`, which came to the superseded `node`, is to look its path up again.
-    bool turn_away(const NodeRef& node, pid_t thread);
-    // `thread` came to `node`, which may be where it was sent.
-    void arrive(const NodeRef& node, pid_t thread);
+    // It was made by supersede().
+    bool is_successor(const Node& node) const;
 
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;
@@ -166,7 +157,6 @@ private:
         }
     };
 
-    static bool superseded(const Node& node);
     // Who answers for it.
     static Node& current(const Node& node);
     // A new node, referenced once by the result.

@@ -3,18 +3,22 @@
 // Readers of a read-only branch's file that keep what they opened (`readers: snapshot`). The kernel
 // binds an inode that is open to one content; so once the copy of such a file is about to change,
 // its names go to a successor, another node for the copy, and the old node keeps its readers. As
-// long as there are any, it is the file as it was; after that it stands for its successor.
+// long as there are any, it is the file as it was; after that it stands for its successor. A file
+// that became append-only while it was passed through gets a successor too, which is not.
 #pragma once
 
 #include <sys/types.h>
 
-#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <unordered_map>
 
 #include "sys/attributes.h"
+#include "sys/mutex.h"
 #include "sys/unique_fd.h"
 #include "union/branch.h"
+#include "union/node.h"
 
 namespace plyfs {
 
@@ -26,39 +30,27 @@ struct Snapshot {
 };
 
 // The threads that were told to look a path up again (ESTALE). A path leads to the successor then,
-// but /proc/self/fd, a mount of the single file and a file handle lead here again, at once: whoever
-// comes twice has come by one of these. Not thread-safe.
+// but /proc/self/fd, a mount of the single file and a file handle lead to the same node again, at
+// once: whoever comes twice, and did nothing else in between, has come by one of these.
+// Thread-safe; its mutex is a leaf lock.
 class TurnedAway {
 public:
-    using Clock = std::chrono::steady_clock;
-
-    // True: `thread` is to be turned away; false: it was, a moment before.
-    bool turn_away(pid_t thread, Clock::time_point now) noexcept {
-        for (Visitor& visitor : visitors_) {
-            if (visitor.thread != thread || now - visitor.when > kMoment) continue;
-            visitor = {};
-            return false;
-        }
-        visitors_[next_++ % visitors_.size()] = {thread, now};
-        return true;
-    }
-
-    // `thread` came to where it was sent: when it comes back it has come by another name.
-    void arrived(pid_t thread) noexcept {
-        for (Visitor& visitor : visitors_) {
-            if (visitor.thread == thread) visitor = {};
-        }
-    }
+    // True: `thread`, which came to `node`, is to be turned away; false: it was, a moment before.
+    // Whoever is not known (0) always is.
+    bool turn_away(NodeId node, pid_t thread) EXCLUDES(mutex_);
+    // `thread` asked for something else than to open `node`: it is not in that system call any
+    // more.
+    void moved_on(pid_t thread, NodeId node = 0) EXCLUDES(mutex_);
 
 private:
-    // The VFS tries again within the same system call.
-    static constexpr std::chrono::seconds kMoment{2};
-    struct Visitor {
-        pid_t thread = -1;
+    using Clock = std::chrono::steady_clock;
+    struct Visit {
+        NodeId node;
         Clock::time_point when;
     };
-    std::array<Visitor, 32> visitors_;
-    std::size_t next_ = 0;
+    Mutex mutex_;
+    std::unordered_map<pid_t, Visit> visits_ GUARDED_BY(mutex_);
+    std::atomic<std::size_t> size_{0};  // of visits_
 };
 
 }  // namespace plyfs

@@ -124,6 +124,11 @@ public:
     // ESTALE, too: readers keep what the node was (snapshot.h), the path leads to another one by
     // now. ETXTBSY: the same, where no path leads here. EMFILE: see UnionOptions::open_files.
     Result<OpenedFile> open(const Request& request, NodeId node, int flags, bool drop_set_id);
+    // `node` is open in a way that keeps it from being opened as it must be: it gets a successor.
+    // Returns the answer: ESTALE, or ETXTBSY where no path leads here.
+    Errno part(const Request& request, NodeId node);
+    // `thread` asked for a path that leads nowhere (see open).
+    void moved_on(pid_t thread) { turned_away_.moved_on(thread); }
     std::shared_ptr<const FileHandle> file(HandleId handle) const { return files_.find(handle); }
     void release(HandleId handle) { files_.remove(handle); }
 
@@ -387,7 +392,9 @@ private:
     // ESTALE or ETXTBSY are returned. Takes the node's lock.
     Result<void> part_from_readers(const Request& request, const NodeRef& node);
     // The same on a node that has a successor.
-    Errno turn_away(const Request& request, const NodeRef& node);
+    Errno turn_away(const Request& request, const Node& node);
+    // Needs the node's lock, alone.
+    Errno supersede(const Request& request, const NodeRef& node);
     // The file of `node` opened. Needs its lock, at least shared.
     struct OpenedObject {
         UniqueFd descriptor;
@@ -621,6 +628,7 @@ private:
     Mutex rename_mutex_;
     mutable SharedMutex moves_;
     CopyUps copy_ups_;
+    TurnedAway turned_away_;
     mutable CopyUpCounters copy_up_counters_;
 };
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <string>
 
 #include "mount/files.h"
 #include "mount/mounted.h"
@@ -71,13 +72,13 @@ TEST_CASE("an append-only file is appended to and nothing else", "[append_only][
         const Union united{Ext4};
         const Cleared cleared(united.branches.path(0, "file"));
         put(united.path("file"), kBefore);
-        {
-            const UniqueFd reader = open_file(united.path("file"), O_RDONLY);
-            set_flags(united.path("file"), FS_APPEND_FL);
-            CHECK(try_open(united.path("file"), O_RDWR | O_APPEND) == ETXTBSY);
-            CHECK(try_open(united.path("file"), O_RDONLY) == kOk);
-        }
+        const UniqueFd reader = open_file(united.path("file"), O_RDONLY);
+        set_flags(united.path("file"), FS_APPEND_FL);
+        const std::string self = "/proc/self/fd/" + std::to_string(reader.get());
+        CHECK(try_open(self, O_RDWR | O_APPEND) == ETXTBSY);
         expect_append_only(united.path("file"));
+        CHECK(content(reader.get()).starts_with("before1"));
+        CHECK(status(reader.get()).st_ino == status(united.path("file")).st_ino);
     }
     SECTION("of a read-only branch") {
         const Branches branches{Ext4, Ext4};
