@@ -55,9 +55,22 @@ void change_mode(const std::string& path, unsigned mode) {
     if (::chmod(path.c_str(), mode) != 0) die("chmod " + path);
 }
 
-void stat_file(const std::string& path) {
+void check_file(const std::string& path, std::size_t size, unsigned mode) {
     struct stat status{};
     if (::stat(path.c_str(), &status) != 0) die("stat " + path);
+    if (status.st_size == static_cast<off_t>(size) && status.st_mode == (S_IFREG | mode)) return;
+    fmt::print(stderr, "plyfs_bench: {}: size {}, mode {:o}\n", path, status.st_size,
+               status.st_mode);
+    std::exit(1);
+}
+
+void read_to_end(const UniqueFd& file, std::span<char> buffer, std::size_t expected) {
+    std::size_t total = 0;
+    for (ssize_t got = 1; got > 0; total += static_cast<std::size_t>(got)) {
+        got = ::read(file.get(), buffer.data(), buffer.size());
+        if (got < 0) die("read");
+    }
+    if (total != expected) die("read too little");
 }
 
 void stat_missing(const std::string& path) {
@@ -65,13 +78,41 @@ void stat_missing(const std::string& path) {
     if (::stat(path.c_str(), &status) == 0 || errno != ENOENT) die("not missing: " + path);
 }
 
-void list_directory(const std::string& path, std::size_t expected) {
+namespace {
+
+// `see` gets the open directory and each name.
+template <typename See>
+void read_directory(const std::string& path, std::size_t expected, See&& see) {
     DIR* const stream = ::opendir(path.c_str());
     if (stream == nullptr) die("opendir " + path);
     std::size_t found = 0;
-    while (::readdir(stream) != nullptr) ++found;
+    while (const dirent* const entry = ::readdir(stream)) {
+        see(::dirfd(stream), entry->d_name);
+        ++found;
+    }
     ::closedir(stream);
     if (found != expected) die(fmt::format("{} names instead of {} in {}", found, expected, path));
+}
+
+}  // namespace
+
+void list_directory(const std::string& path, std::size_t expected) {
+    read_directory(path, expected, [](int, const char*) {});
+}
+
+void list_directory_status(const std::string& path, std::size_t expected) {
+    read_directory(path, expected, [](int directory, const char* name) {
+        struct stat status{};
+        if (::fstatat(directory, name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            die(fmt::format("stat {}", name));
+        }
+    });
+}
+
+void drop_caches() {
+    ::sync();
+    const UniqueFd file = open_file("/proc/sys/vm/drop_caches", O_WRONLY);
+    if (::write(file.get(), "3", 1) != 1) die("drop_caches");
 }
 
 void remove_tree(const std::string& path) {

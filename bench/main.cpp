@@ -1,21 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// plyfs_bench ROUNDS LABEL=DIRECTORY... [-- WORKLOAD]
+// plyfs_bench --list
+// plyfs_bench --one FILES WORKLOAD DIRECTORY
 //
-// Times every workload (or those whose name contains WORKLOAD) in each directory, a round after the
-// other with the directories in turn, so that what else happens on the machine meets all of them,
-// and prints the medians. The first directory is what the others are compared with.
+// The first prints the name, unit and place of every workload. The second runs one once, with FILES
+// files, and prints the seconds that it took and its number of operations. DIRECTORY is the set for
+// those that work on one; the others make and remove a directory in it.
 //
 // plyfs_bench --prepare-copy-ups ROUNDS LABEL=DIRECTORY
 // plyfs_bench --copy-ups ROUNDS LABEL=DIRECTORY... [-- WORKLOAD]
 //
-// The same for what is copied up: the first makes the files of all rounds in a directory, which
-// then is the read-only branch of the unions that the second is given.
+// Times every copy-up (or those whose name contains WORKLOAD) in each directory, a round after the
+// other with the directories in turn, so that what else happens on the machine meets all of them,
+// and prints the medians. The first directory is what the others are compared with. The files of
+// all rounds are made before in a directory, which then is the read-only branch of the unions.
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <span>
 #include <string_view>
 
 #include "files.h"
@@ -25,10 +31,7 @@
 namespace plyfs::bench {
 namespace {
 
-enum class Mode { Plain, PrepareCopyUps, CopyUps };
-
 struct Arguments {
-    Mode mode = Mode::Plain;
     int rounds = 0;
     std::vector<std::string> labels;
     std::vector<std::string> directories;
@@ -37,20 +40,17 @@ struct Arguments {
 
 [[noreturn]] void usage() {
     fmt::print(stderr,
-               "usage: plyfs_bench [--prepare-copy-ups | --copy-ups] ROUNDS LABEL=DIRECTORY... "
+               "usage: plyfs_bench --list | --one FILES WORKLOAD DIRECTORY\n"
+               "       plyfs_bench --prepare-copy-ups | --copy-ups ROUNDS LABEL=DIRECTORY... "
                "[-- WORKLOAD]\n");
     std::exit(2);
 }
 
 Arguments parse(std::span<char*> words) {
     Arguments arguments;
-    const std::string_view option = words.size() > 1 ? words[1] : "";
-    if (option == "--prepare-copy-ups") arguments.mode = Mode::PrepareCopyUps;
-    if (option == "--copy-ups") arguments.mode = Mode::CopyUps;
-    if (arguments.mode != Mode::Plain) words = words.subspan(1);
-    if (words.size() < 3) usage();
-    arguments.rounds = std::atoi(words[1]);
-    for (std::size_t i = 2; i < words.size(); ++i) {
+    if (words.size() < 2) usage();
+    arguments.rounds = std::atoi(words[0]);
+    for (std::size_t i = 1; i < words.size(); ++i) {
         const std::string_view word = words[i];
         if (word == "--") {
             if (i + 2 != words.size()) usage();
@@ -77,26 +77,28 @@ void prepare_copy_ups(const Arguments& arguments) {
             const std::string directory =
                 copy_up_directory(workload, arguments.directories.front(), round);
             make_directory(directory);
-            workload.prepare(directory);
+            workload.prepare({.directory = directory, .sizes = {}});
         }
     }
 }
 
+double timed(const Workload& workload, const Place& place) {
+    const auto begin = std::chrono::steady_clock::now();
+    workload.run(place);
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    workload.check(place);
+    return taken.count();
+}
+
 double seconds_of(const Workload& workload, const Arguments& arguments, std::size_t target,
                   int round) {
-    const std::string& parent = arguments.directories[target];
-    const bool plain = arguments.mode == Mode::Plain;
-    const std::string directory =
-        plain ? parent + "/bench" : copy_up_directory(workload, parent, round);
-    if (plain) {
-        make_directory(directory);
-        workload.prepare(directory);
-    }
-    const auto begin = std::chrono::steady_clock::now();
-    workload.run(directory);
-    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-    remove_tree(directory);
-    return taken.count();
+    const Place place{
+        .directory = copy_up_directory(workload, arguments.directories[target], round),
+        .sizes = {},
+    };
+    const double seconds = timed(workload, place);
+    remove_tree(place.directory);
+    return seconds;
 }
 
 void measure(const Workload& workload, const Arguments& arguments) {
@@ -116,21 +118,62 @@ void measure(const Workload& workload, const Arguments& arguments) {
     std::fflush(stdout);
 }
 
+void copy_up(const Arguments& arguments) {
+    fmt::print("{}\n", heading(arguments.labels));
+    for (const Workload& workload : copy_ups()) {
+        if (std::string_view(workload.name).find(arguments.only) == std::string_view::npos)
+            continue;
+        measure(workload, arguments);
+    }
+}
+
+void list() {
+    for (const Workload& workload : workloads()) {
+        fmt::print("{}\t{}\t{}\n", workload.name, workload.unit,
+                   workload.where == Where::Set ? "set" : "fresh");
+    }
+}
+
+// `words`: FILES WORKLOAD DIRECTORY.
+void run_once(std::span<char*> words) {
+    if (words.size() != 3) usage();
+    const std::span all = workloads();
+    const auto workload = std::ranges::find(all, std::string_view(words[1]), &Workload::name);
+    if (workload == all.end()) usage();
+    Place place{.directory = words[2], .sizes = {}};
+    place.sizes.files = std::strtoul(words[0], nullptr, 10);
+    const bool fresh = workload->where == Where::Fresh;
+    if (fresh) {
+        place.directory += "/bench";
+        make_directory(place.directory);
+    }
+    workload->prepare(place);
+    if (workload->caches == Caches::Cold) drop_caches();
+    if (workload->caches == Caches::Warm) workload->run(place);
+    const double seconds = timed(*workload, place);
+    if (fresh) remove_tree(place.directory);
+    fmt::print("{} {}\n", seconds, place.sizes.*workload->operations);
+}
+
 }  // namespace
 }  // namespace plyfs::bench
 
 int main(int count, char** words) {
     using namespace plyfs::bench;
-    const Arguments arguments = parse(std::span(words, static_cast<std::size_t>(count)));
-    if (arguments.mode == Mode::PrepareCopyUps) {
-        prepare_copy_ups(arguments);
-        return 0;
-    }
-    fmt::print("{}\n", heading(arguments.labels));
-    for (const Workload& workload : arguments.mode == Mode::CopyUps ? copy_ups() : workloads()) {
-        if (std::string_view(workload.name).find(arguments.only) == std::string_view::npos)
-            continue;
-        measure(workload, arguments);
+    const std::span arguments(words, static_cast<std::size_t>(count));
+    if (count < 2) usage();
+    ::umask(022);  // the modes are checked
+    const std::string_view mode = arguments[1];
+    if (mode == "--list") {
+        list();
+    } else if (mode == "--one") {
+        run_once(arguments.subspan(2));
+    } else if (mode == "--prepare-copy-ups") {
+        prepare_copy_ups(parse(arguments.subspan(2)));
+    } else if (mode == "--copy-ups") {
+        copy_up(parse(arguments.subspan(2)));
+    } else {
+        usage();
     }
     return 0;
 }

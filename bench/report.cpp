@@ -25,7 +25,7 @@ std::string line(const Workload& workload, const std::vector<Times>& of_targets)
     std::string text = fmt::format("{:<26}{:>6} ", workload.name, workload.unit);
     for (std::size_t i = 0; i < of_targets.size(); ++i) {
         const double seconds = median(of_targets[i]);
-        const auto operations = static_cast<double>(workload.operations);
+        const auto operations = static_cast<double>(Sizes{}.*workload.operations);
         const bool rate = std::string_view(workload.unit) != "us";
         const double figure = rate ? operations / seconds : seconds * 1e6 / operations;
         text += fmt::format("{:>12.1f}", figure);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <random>
 #include <vector>
 
 #include "files.h"
@@ -14,146 +13,146 @@
 namespace plyfs::bench {
 namespace {
 
-constexpr std::size_t kFiles = 2000;
-constexpr std::size_t kBigMebibytes = 256;
-constexpr std::size_t kCopiedMebibytes = 1024;
-constexpr std::size_t kBlocks = 20'000;  // of 4 KiB, at random places of the big file
 constexpr std::size_t kBlock = 4096;
 constexpr std::size_t kMebi = std::size_t{1} << 20;
 
-std::string file_name(const std::string& directory, std::size_t number, char kind = 'f') {
-    return fmt::format("{}/{}{}", directory, kind, number);
+std::string file_name(const Place& place, std::size_t number, char kind = 'f') {
+    return fmt::format("{}/{}{}", place.directory, kind, number);
 }
 
 template <typename Action>
-void each(const std::string& directory, Action&& action) {
-    for (std::size_t i = 0; i < kFiles; ++i) action(file_name(directory, i));
+void each(const Place& place, Action&& action, char kind = 'f') {
+    for (std::size_t i = 0; i < place.sizes.files; ++i) action(file_name(place, i, kind));
 }
 
-void make_files(const std::string& directory) {
-    each(directory, [](const std::string& path) { write_file(path, kBlock); });
+void nothing(const Place& /*place*/) {}
+
+void make_files(const Place& place) {
+    each(place, [](const std::string& path) { write_file(path, kBlock); });
 }
 
-std::string big_file(const std::string& directory) {
-    return directory + "/big";
+std::string big_file(const Place& place) {
+    return place.directory + "/big";
 }
 
-void make_big_file(const std::string& directory) {
-    write_file(big_file(directory), kBigMebibytes * kMebi);
-    const UniqueFd file = open_file(big_file(directory), O_RDONLY);
-    if (::fsync(file.get()) != 0) die("fsync");
+// What a workload left: so many files, whose size and mode are these.
+void check_files(const Place& place, std::size_t size, unsigned mode, char kind = 'f') {
+    list_directory(place.directory, place.sizes.files + 2);
+    each(place, [&](const std::string& path) { check_file(path, size, mode); }, kind);
 }
 
-void read_to_end(const UniqueFd& file, std::vector<char>& buffer, std::size_t expected) {
-    std::size_t total = 0;
-    for (ssize_t got = 1; got > 0; total += static_cast<std::size_t>(got)) {
-        got = ::read(file.get(), buffer.data(), buffer.size());
-        if (got < 0) die("read");
-    }
-    if (total != expected) die("read too little");
+void check_small_files(const Place& place) {
+    check_files(place, kBlock, 0644);
 }
 
-// The same places in every run.
-template <typename Action>
-void at_random_blocks(const std::string& directory, int flags, Action&& action) {
-    const UniqueFd file = open_file(big_file(directory), flags);
-    std::array<char, kBlock> block{};
-    std::mt19937 random(1);
-    std::uniform_int_distribution<std::size_t> place(0, kBigMebibytes * kMebi / kBlock - 1);
-    for (std::size_t i = 0; i < kBlocks; ++i) {
-        const auto offset = static_cast<off_t>(place(random) * kBlock);
-        if (action(file.get(), block, offset) != static_cast<ssize_t>(kBlock)) die("block");
-    }
+void read_each(const Place& place) {
+    std::vector<char> buffer(2 * kBlock);
+    each(place,
+         [&](const std::string& path) { read_to_end(open_file(path, O_RDONLY), buffer, kBlock); });
 }
 
-void nothing(const std::string& /*directory*/) {}
+void stat_each(const Place& place) {
+    each(place, [](const std::string& path) { check_file(path, kBlock, 0644); });
+}
 
-const std::array<Workload, 15> kWorkloads{{
-    {"create and close", "us", kFiles, nothing,
-     [](const std::string& directory) {
-         each(directory,
-              [](const std::string& path) { open_file(path, O_CREAT | O_EXCL | O_WRONLY); });
-     }},
-    {"create and write 4 KiB", "us", kFiles, nothing, make_files},
-    {"open and close", "us", kFiles, make_files,
-     [](const std::string& directory) {
-         each(directory, [](const std::string& path) { open_file(path, O_RDONLY); });
-     }},
-    {"open, read 4 KiB, close", "us", kFiles, make_files,
-     [](const std::string& directory) {
-         std::vector<char> buffer(2 * kBlock);
-         each(directory, [&](const std::string& path) {
-             read_to_end(open_file(path, O_RDONLY), buffer, kBlock);
-         });
-     }},
-    {"stat", "us", kFiles, make_files,
-     [](const std::string& directory) { each(directory, stat_file); }},
-    {"stat of a missing name", "us", kFiles, nothing,
-     [](const std::string& directory) { each(directory, stat_missing); }},
-    {"the same once more", "us", kFiles,
-     [](const std::string& directory) { each(directory, stat_missing); },
-     [](const std::string& directory) { each(directory, stat_missing); }},
-    {"chmod", "us", kFiles, make_files,
-     [](const std::string& directory) {
-         each(directory, [](const std::string& path) { change_mode(path, 0600); });
-     }},
-    {"rename", "us", kFiles, make_files,
-     [](const std::string& directory) {
-         for (std::size_t i = 0; i < kFiles; ++i) {
-             rename_file(file_name(directory, i), file_name(directory, i, 'r'));
+void stat_each_missing(const Place& place) {
+    each(place, [](const std::string& path) { stat_missing(path); }, 'm');
+}
+
+void list(const Place& place) {
+    list_directory(place.directory, place.sizes.files + 2);
+}
+
+void list_and_stat(const Place& place) {
+    list_directory_status(place.directory, place.sizes.files + 2);
+}
+
+const std::array<Workload, 19> kWorkloads{{
+    {"create and close", "us", &Sizes::files, nothing,
+     [](const Place& place) {
+         each(place, [](const std::string& path) { open_file(path, O_CREAT | O_EXCL | O_WRONLY); });
+     },
+     [](const Place& place) { check_files(place, 0, 0644); }},
+    {"create and write 4 KiB", "us", &Sizes::files, nothing, make_files, check_small_files},
+    {"open and close", "us", &Sizes::files, make_files,
+     [](const Place& place) {
+         each(place, [](const std::string& path) { open_file(path, O_RDONLY); });
+     },
+     nothing},
+    {"chmod", "us", &Sizes::files, make_files,
+     [](const Place& place) {
+         each(place, [](const std::string& path) { change_mode(path, 0600); });
+     },
+     [](const Place& place) { check_files(place, kBlock, 0600); }},
+    {"rename", "us", &Sizes::files, make_files,
+     [](const Place& place) {
+         for (std::size_t i = 0; i < place.sizes.files; ++i) {
+             rename_file(file_name(place, i), file_name(place, i, 'r'));
          }
+     },
+     [](const Place& place) { check_files(place, kBlock, 0644, 'r'); }},
+    {"unlink", "us", &Sizes::files, make_files,
+     [](const Place& place) { each(place, remove_file); },
+     [](const Place& place) { list_directory(place.directory, 2); }},
+    {"write a new file", "MiB/s", &Sizes::new_mebibytes, nothing,
+     [](const Place& place) { write_file(big_file(place), place.sizes.new_mebibytes * kMebi); },
+     [](const Place& place) {
+         check_file(big_file(place), place.sizes.new_mebibytes * kMebi, 0644);
      }},
-    {"unlink", "us", kFiles, make_files,
-     [](const std::string& directory) { each(directory, remove_file); }},
-    {"list 2,000 names", "us", 20, make_files,
-     [](const std::string& directory) {
-         for (int i = 0; i < 20; ++i) list_directory(directory, kFiles + 2);
-     }},
-    {"write 1 MiB blocks", "MiB/s", kBigMebibytes, nothing,
-     [](const std::string& directory) { write_file(big_file(directory), kBigMebibytes * kMebi); }},
-    {"read 1 MiB blocks", "MiB/s", kBigMebibytes, make_big_file,
-     [](const std::string& directory) {
-         std::vector<char> buffer(kMebi);
-         read_to_end(open_file(big_file(directory), O_RDONLY), buffer, kBigMebibytes * kMebi);
-     }},
-    {"read 4 KiB at random", "us", kBlocks, make_big_file,
-     [](const std::string& directory) {
-         at_random_blocks(directory, O_RDONLY, [](int file, auto& block, off_t offset) {
-             return ::pread(file, block.data(), block.size(), offset);
-         });
-     }},
-    {"write 4 KiB at random", "us", kBlocks, make_big_file,
-     [](const std::string& directory) {
-         at_random_blocks(directory, O_WRONLY, [](int file, auto& block, off_t offset) {
-             return ::pwrite(file, block.data(), block.size(), offset);
-         });
-     }},
+    {"open and close one file", "us", &Sizes::loops, nothing,
+     [](const Place& place) {
+         const std::string path = file_name(place, 0);
+         for (std::size_t i = 0; i < place.sizes.loops; ++i) open_file(path, O_RDONLY);
+     },
+     nothing, Where::Set, Caches::Warm},
+    {"read small files, cold", "us", &Sizes::files, nothing, read_each, nothing, Where::Set,
+     Caches::Cold},
+    {"read small files, warm", "us", &Sizes::files, nothing, read_each, nothing, Where::Set,
+     Caches::Warm},
+    {"stat, cold", "us", &Sizes::files, nothing, stat_each, nothing, Where::Set, Caches::Cold},
+    {"stat, warm", "us", &Sizes::files, nothing, stat_each, nothing, Where::Set, Caches::Warm},
+    {"stat of missing names, cold", "us", &Sizes::files, nothing, stat_each_missing, nothing,
+     Where::Set, Caches::Cold},
+    {"stat of missing names, warm", "us", &Sizes::files, nothing, stat_each_missing, nothing,
+     Where::Set, Caches::Warm},
+    {"list, cold", "us", &Sizes::files, nothing, list, nothing, Where::Set, Caches::Cold},
+    {"list, warm", "us", &Sizes::files, nothing, list, nothing, Where::Set, Caches::Warm},
+    {"list and stat, cold", "us", &Sizes::files, nothing, list_and_stat, nothing, Where::Set,
+     Caches::Cold},
+    {"list and stat, warm", "us", &Sizes::files, nothing, list_and_stat, nothing, Where::Set,
+     Caches::Warm},
+    {"stat of one file", "us", &Sizes::loops, nothing,
+     [](const Place& place) {
+         const std::string path = file_name(place, 0);
+         for (std::size_t i = 0; i < place.sizes.loops; ++i) check_file(path, kBlock, 0644);
+     },
+     nothing, Where::Set, Caches::Warm},
 }};
 
 void open_to_append(const std::string& path) {
     (void)open_file(path, O_WRONLY | O_APPEND);
 }
 
-void make_sparse_file(const std::string& directory) {
-    write_file(big_file(directory), kMebi);
-    const UniqueFd file = open_file(big_file(directory), O_WRONLY);
-    if (::ftruncate(file.get(), off_t{kCopiedMebibytes * kMebi}) != 0) die("ftruncate");
+void make_sparse_file(const Place& place) {
+    write_file(big_file(place), kMebi);
+    const UniqueFd file = open_file(big_file(place), O_WRONLY);
+    const auto size = static_cast<off_t>(place.sizes.copied_mebibytes * kMebi);
+    if (::ftruncate(file.get(), size) != 0) die("ftruncate");
 }
 
 const std::array<Workload, 4> kCopyUps{{
-    {"append to 4 KiB files", "us", kFiles, make_files,
-     [](const std::string& directory) { each(directory, open_to_append); }},
-    {"chmod 4 KiB files", "us", kFiles, make_files,
-     [](const std::string& directory) {
-         each(directory, [](const std::string& path) { change_mode(path, 0600); });
-     }},
-    {"append to 1 GiB", "MiB/s", kCopiedMebibytes,
-     [](const std::string& directory) {
-         write_file(big_file(directory), kCopiedMebibytes * kMebi);
+    {"append to 4 KiB files", "us", &Sizes::files, make_files,
+     [](const Place& place) { each(place, open_to_append); }, check_small_files},
+    {"chmod 4 KiB files", "us", &Sizes::files, make_files,
+     [](const Place& place) {
+         each(place, [](const std::string& path) { change_mode(path, 0600); });
      },
-     [](const std::string& directory) { open_to_append(big_file(directory)); }},
-    {"append to 1 GiB, a hole", "us", 1, make_sparse_file,
-     [](const std::string& directory) { open_to_append(big_file(directory)); }},
+     [](const Place& place) { check_files(place, kBlock, 0600); }},
+    {"append to 1 GiB", "MiB/s", &Sizes::copied_mebibytes,
+     [](const Place& place) { write_file(big_file(place), place.sizes.copied_mebibytes * kMebi); },
+     [](const Place& place) { open_to_append(big_file(place)); }, nothing},
+    {"append to 1 GiB, a hole", "us", &Sizes::one, make_sparse_file,
+     [](const Place& place) { open_to_append(big_file(place)); }, nothing},
 }};
 
 }  // namespace
