@@ -110,7 +110,6 @@ void list_directory_status(const std::string& path, std::size_t expected) {
 }
 
 void drop_caches() {
-    ::sync();
     const UniqueFd file = open_file("/proc/sys/vm/drop_caches", O_WRONLY);
     if (::write(file.get(), "3", 1) != 1) die("drop_caches");
 }

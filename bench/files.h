@@ -31,7 +31,7 @@ void stat_missing(const std::string& path);
 void list_directory(const std::string& path, std::size_t expected);
 // The same, with the status of each.
 void list_directory_status(const std::string& path, std::size_t expected);
-// The kernel's, of all file systems; what is dirty is written before.
+// The kernel's, of all file systems; what is dirty stays.
 void drop_caches();
 void remove_tree(const std::string& path);
 

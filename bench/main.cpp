@@ -3,9 +3,10 @@
 // plyfs_bench --list
 // plyfs_bench --one FILES WORKLOAD DIRECTORY
 //
-// The first prints the name, unit and place of every workload. The second runs one once, with FILES
-// files, and prints the seconds that it took and its number of operations. DIRECTORY is the set for
-// those that work on one; the others make and remove a directory in it.
+// The first prints the name, unit, place and caches of every workload. The second runs one, with
+// FILES files, and prints its number of operations and the seconds that it took: once, or with cold
+// and then with warm caches. DIRECTORY is the set for those that work on one; the others make and
+// remove a directory in it. What is dirty must have been written before.
 //
 // plyfs_bench --prepare-copy-ups ROUNDS LABEL=DIRECTORY
 // plyfs_bench --copy-ups ROUNDS LABEL=DIRECTORY... [-- WORKLOAD]
@@ -129,8 +130,9 @@ void copy_up(const Arguments& arguments) {
 
 void list() {
     for (const Workload& workload : workloads()) {
-        fmt::print("{}\t{}\t{}\n", workload.name, workload.unit,
-                   workload.where == Where::Set ? "set" : "fresh");
+        fmt::print("{}\t{}\t{}\t{}\n", workload.name, workload.unit,
+                   workload.where == Where::Set ? "set" : "fresh",
+                   workload.caches == Caches::ColdThenWarm ? "cold,warm" : "");
     }
 }
 
@@ -148,11 +150,12 @@ void run_once(std::span<char*> words) {
         make_directory(place.directory);
     }
     workload->prepare(place);
-    if (workload->caches == Caches::Cold) drop_caches();
     if (workload->caches == Caches::Warm) workload->run(place);
-    const double seconds = timed(*workload, place);
+    if (workload->caches == Caches::ColdThenWarm) drop_caches();
+    fmt::print("{} {}", place.sizes.*workload->operations, timed(*workload, place));
+    if (workload->caches == Caches::ColdThenWarm) fmt::print(" {}", timed(*workload, place));
+    fmt::print("\n");
     if (fresh) remove_tree(place.directory);
-    fmt::print("{} {}\n", seconds, place.sizes.*workload->operations);
 }
 
 }  // namespace

@@ -67,7 +67,7 @@ void list_and_stat(const Place& place) {
     list_directory_status(place.directory, place.sizes.files + 2);
 }
 
-const std::array<Workload, 19> kWorkloads{{
+const std::array<Workload, 14> kWorkloads{{
     {"create and close", "us", &Sizes::files, nothing,
      [](const Place& place) {
          each(place, [](const std::string& path) { open_file(path, O_CREAT | O_EXCL | O_WRONLY); });
@@ -105,22 +105,14 @@ const std::array<Workload, 19> kWorkloads{{
          for (std::size_t i = 0; i < place.sizes.loops; ++i) open_file(path, O_RDONLY);
      },
      nothing, Where::Set, Caches::Warm},
-    {"read small files, cold", "us", &Sizes::files, nothing, read_each, nothing, Where::Set,
-     Caches::Cold},
-    {"read small files, warm", "us", &Sizes::files, nothing, read_each, nothing, Where::Set,
-     Caches::Warm},
-    {"stat, cold", "us", &Sizes::files, nothing, stat_each, nothing, Where::Set, Caches::Cold},
-    {"stat, warm", "us", &Sizes::files, nothing, stat_each, nothing, Where::Set, Caches::Warm},
-    {"stat of missing names, cold", "us", &Sizes::files, nothing, stat_each_missing, nothing,
-     Where::Set, Caches::Cold},
-    {"stat of missing names, warm", "us", &Sizes::files, nothing, stat_each_missing, nothing,
-     Where::Set, Caches::Warm},
-    {"list, cold", "us", &Sizes::files, nothing, list, nothing, Where::Set, Caches::Cold},
-    {"list, warm", "us", &Sizes::files, nothing, list, nothing, Where::Set, Caches::Warm},
-    {"list and stat, cold", "us", &Sizes::files, nothing, list_and_stat, nothing, Where::Set,
-     Caches::Cold},
-    {"list and stat, warm", "us", &Sizes::files, nothing, list_and_stat, nothing, Where::Set,
-     Caches::Warm},
+    {"read small files", "us", &Sizes::files, nothing, read_each, nothing, Where::Set,
+     Caches::ColdThenWarm},
+    {"stat", "us", &Sizes::files, nothing, stat_each, nothing, Where::Set, Caches::ColdThenWarm},
+    {"stat of missing names", "us", &Sizes::files, nothing, stat_each_missing, nothing, Where::Set,
+     Caches::ColdThenWarm},
+    {"list", "us", &Sizes::files, nothing, list, nothing, Where::Set, Caches::ColdThenWarm},
+    {"list and stat", "us", &Sizes::files, nothing, list_and_stat, nothing, Where::Set,
+     Caches::ColdThenWarm},
     {"stat of one file", "us", &Sizes::loops, nothing,
      [](const Place& place) {
          const std::string path = file_name(place, 0);

@@ -13,7 +13,7 @@ namespace plyfs::bench {
 
 struct Sizes {
     std::size_t files = 2000;  // of 4 KiB, that a workload makes or finds
-    std::size_t loops = 20'000;
+    std::size_t loops = 5000;
     std::size_t new_mebibytes = 128;
     std::size_t copied_mebibytes = 1024;
     std::size_t one = 1;
@@ -32,8 +32,8 @@ enum class Where {
 
 enum class Caches {
     Any,
-    Cold,  // dropped between prepare() and run()
-    Warm,  // run() has run once before
+    ColdThenWarm,  // run() is timed twice: after the caches were dropped, and once more
+    Warm,          // run() has run once before
 };
 
 struct Workload {

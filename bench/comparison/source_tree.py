@@ -23,14 +23,15 @@ GIT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_OPTION
 class SourceTree:
     """Lies below a directory as archive; steps are measured in any other directory."""
 
-    def __init__(self, project, area, copies, units):
+    def __init__(self, project, area, disk, copies, units):
+        self.disk = disk
         self.units = units
         self.archive = area / "source.tar"
         self.env = {**os.environ, **GIT}
         tree = area / "tree"
         tree.mkdir()
         for copy in range(copies):
-            for part in PARTS:
+            for part in filter(lambda part: (project / part).exists(), PARTS):
                 shutil.copytree(project / part, tree / f"copy{copy}" / part,
                                 ignore=shutil.ignore_patterns("__pycache__"))
         self.write_program(tree / "program")
@@ -94,7 +95,7 @@ class SourceTree:
         return seconds
 
     def find_cold(self, tree):
-        commands.drop_caches()
+        commands.drop_caches(self.disk)
         return self.find(tree)
 
     def grep(self, tree):

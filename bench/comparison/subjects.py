@@ -32,6 +32,7 @@ class Subject:
     package: str = ""  # names the environment variable for another binary
     passthrough: bool | None = None  # what plyfs's own counts must say; None: not asked
     plotted: bool = True
+    quick: bool = True  # measured with --quick too
     area: pathlib.Path | None = None
     process: subprocess.Popen | None = None
     command: list | None = None
@@ -53,10 +54,10 @@ def subjects(plyfs, floor):
         Subject("plyfs pool, no passthrough", "pool", "fuse.plyfs", plyfs, pool + off,
                 passthrough=False, plotted=False),
         Subject("plyfs pool, exclusive", "pool", "fuse.plyfs", plyfs,
-                pool + ",cache.exclusive=true", passthrough=True, plotted=False),
+                pool + ",cache.exclusive=true", passthrough=True, plotted=False, quick=False),
         Subject("plyfs overlay", "layers", "fuse.plyfs", plyfs, layers, passthrough=True),
         Subject("plyfs overlay, no passthrough", "layers", "fuse.plyfs", plyfs, layers + off,
-                passthrough=False, plotted=False),
+                passthrough=False, plotted=False, quick=False),
         Subject("mergerfs", "pool", "fuse.mergerfs", "mergerfs",
                 "category.create=epff,cache.files=auto-full,minfreespace=0", package="mergerfs"),
         Subject("fuse-overlayfs", "layers", "fuse.fuse-overlayfs", "fuse-overlayfs", layers,
@@ -64,7 +65,7 @@ def subjects(plyfs, floor):
         Subject("unionfs-fuse", "pool", "fuse.unionfs", "unionfs", "cow,allow_other",
                 package="unionfs-fuse"),
         Subject("floor", "floor", "fuse.plyfs_floor", floor),
-        Subject("floor, passthrough", "floor", "fuse.plyfs_floor", floor, "-b", plotted=False),
+        Subject("floor, passthrough", "floor", "fuse.plyfs_floor", floor, "-b", plotted=False, quick=False),
     ]
 
 
