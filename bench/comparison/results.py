@@ -26,7 +26,8 @@ class Results:
 
     def fail(self, workload, unit, subject, reason):
         self.units.setdefault(workload, unit)
-        self.failures.setdefault((workload, subject.name), str(reason))
+        said = str(reason).replace(f"{subject.root}/", "")
+        self.failures.setdefault((workload, subject.name), said)
         if isinstance(reason, Stuck) and not subject.trouble:
             subject.trouble = f"given up: {reason}"
 

@@ -196,14 +196,15 @@ def unmount(subject):
 
 
 def version(subject):
-    """The first line that the program says about its version, or ""."""
+    """The line in which the program says its version, or ""."""
     if not subject.package or not subject.command:
         return ""
     try:
-        words = [subject.command[0], "--version"]
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=10, check=False)
+        done = subprocess.run([subject.command[0], "--version"], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    lines = (done.stdout.strip() or done.stderr.strip()).splitlines()
-    return lines[0] if lines else ""
+    for line in (done.stdout + done.stderr).splitlines():
+        if any(name in line for name in (subject.name, os.path.basename(subject.program))):
+            return line.strip()
+    return ""
