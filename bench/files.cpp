@@ -85,9 +85,11 @@ template <typename See>
 void read_directory(const std::string& path, std::size_t expected, See&& see) {
     DIR* const stream = ::opendir(path.c_str());
     if (stream == nullptr) die("opendir " + path);
+    const int directory = ::dirfd(stream);
+    if (directory < 0) die("dirfd " + path);
     std::size_t found = 0;
     while (const dirent* const entry = ::readdir(stream)) {
-        see(::dirfd(stream), entry->d_name);
+        see(directory, entry->d_name);
         ++found;
     }
     ::closedir(stream);

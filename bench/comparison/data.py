@@ -50,7 +50,7 @@ def jobs(quick):
     for engine in ENGINES:
         chosen += [Job(engine, pattern) for pattern in PATTERNS]
         for pattern in ("randread", "randwrite") if engine != "mmap" else ():
-            few = (2, 4) if engine == "cached" else ()
+            few = (4,) if engine == "cached" else ()
             chosen += [Job(engine, pattern, number) for number in (*few, 8)]
             chosen.append(Job(engine, pattern, 8, 8))
     return chosen

@@ -19,6 +19,7 @@ class Results:
         self.seconds = {}  # (workload, subject): of an operation, one for each round
         self.failures = {}  # (workload, subject): why
         self.about = {}
+        self.hurried = False
 
     def add(self, workload, unit, subject, seconds):
         self.units.setdefault(workload, unit)
@@ -35,9 +36,9 @@ class Results:
         return (workload, subject.name) in self.failures
 
     def median(self, workload, subject):
-        """None: failed, or does not apply, or was not measured in every round."""
-        values = self.seconds.get((workload, subject.name), [])
-        if self.failed(workload, subject) or len(values) < self.rounds:
+        """None: failed, or does not apply."""
+        values = self.seconds.get((workload, subject.name))
+        if self.failed(workload, subject) or not values:
             return None
         return statistics.median(values)
 
@@ -88,6 +89,8 @@ class Results:
             f"The first column is the bare branch; the others take so many times as long "
             f"(medians of {self.rounds} rounds).",
             f"~: the rounds lie more than {NOISY:.0%} from the median.  -: does not apply."]
+        if self.hurried:
+            lines.append("It was late: what came last has fewer rounds.")
         lines += [f"{workload}: {subject}: {reason}"
                   for (workload, subject), reason in self.failures.items()]
         lines += [f"not measured: {subject.name}: {subject.trouble}"
