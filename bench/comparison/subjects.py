@@ -44,7 +44,7 @@ class Subject:
 
 
 def subjects(plyfs, floor):
-    layers = ("lowerdir={area}/lower,upperdir={area}/upper,workdir={area}/index")
+    layers = "lowerdir={area}/lower,upperdir={area}/upper,workdir={area}/index"
     pool = "category.create=epff,minfreespace=0"
     off = ",passthrough.io=off"
     return [
@@ -65,7 +65,8 @@ def subjects(plyfs, floor):
         Subject("unionfs-fuse", "pool", "fuse.unionfs", "unionfs", "cow,allow_other",
                 package="unionfs-fuse"),
         Subject("floor", "floor", "fuse.plyfs_floor", floor),
-        Subject("floor, passthrough", "floor", "fuse.plyfs_floor", floor, "-b", plotted=False, quick=False),
+        Subject("floor, passthrough", "floor", "fuse.plyfs_floor", floor, "-b", plotted=False,
+                quick=False),
     ]
 
 
@@ -154,7 +155,7 @@ def verify(subject):
         raise Failed(subject.trouble)
     kind = mounted_kind(subject.root)
     if kind != subject.kind:
-        raise Failed(f"its mount is {kind or 'gone'}, not {subject.kind}")
+        raise Failed(f"{kind or 'nothing'} is mounted there, not {subject.kind}")
     if subject.shape == "floor":
         return
     try:
