@@ -118,8 +118,12 @@ void drop_caches() {
 
 void remove_tree(const std::string& path) {
     std::error_code error;
-    std::filesystem::remove_all(path, error);
-    if (error) die("remove " + path + ": " + error.message());
+    // fuse-overlayfs's listings pass over names while others are removed.
+    for (int tries = 0; tries < 5; ++tries) {
+        std::filesystem::remove_all(path, error);
+        if (!error) return;
+    }
+    die("remove " + path + ": " + error.message());
 }
 
 }  // namespace plyfs::bench

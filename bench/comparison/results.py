@@ -91,8 +91,11 @@ class Results:
             f"~: the rounds lie more than {NOISY:.0%} from the median.  -: does not apply."]
         if self.hurried:
             lines.append("It was late: what came last has fewer rounds.")
-        lines += [f"{workload}: {subject}: {reason}"
-                  for (workload, subject), reason in self.failures.items()]
+        reasons = {}
+        for (workload, subject), reason in self.failures.items():
+            reasons.setdefault((subject, reason), []).append(workload)
+        lines += [f"failed: {subject}: {reason} ({'; '.join(workloads)})"
+                  for (subject, reason), workloads in reasons.items()]
         lines += [f"not measured: {subject.name}: {subject.trouble}"
                   for subject in self.subjects if subject.trouble]
         return "\n".join(lines)
