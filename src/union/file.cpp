@@ -57,7 +57,7 @@ Result<OpenedFile> Union::open(const Request& request, NodeId id, int flags, boo
         opened({std::move(found.descriptor), own, found.attributes.real, found.branch, flags,
                 std::make_shared<FollowedFile>(), std::move(kept)},
                found.attributes);
-    result.shared_file = successor != nullptr || nodes_.is_successor(*own);
+    result.shared_file = successor != nullptr || nodes_.is_twin(*own);
     return result;
 }
 
@@ -113,18 +113,18 @@ Result<void> Union::part_from_readers(const Request& request, const NodeRef& nod
     if (!layered_) return {};
     const Lock lock(node->mutex);
     if (!nodes_.snapshot(*node)) return {};
-    return fail(supersede(request, node));
+    return fail(supersede(request, node, false));
 }
 
 Errno Union::part(const Request& request, NodeId id) {
     const NodeRef node = nodes_.find(id);
     if (!node) return Errno(ESTALE);
     const Lock lock(node->mutex);
-    return supersede(request, node);
+    return supersede(request, node, true);
 }
 
-Errno Union::supersede(const Request& request, const NodeRef& node) {
-    const auto names = nodes_.supersede(node);
+Errno Union::supersede(const Request& request, const NodeRef& node, bool same_file) {
+    const auto names = nodes_.supersede(node, same_file);
     if (options_.outdated) {
         for (const NodeName& name : names) options_.outdated(name.parent->id, name.name);
     }

@@ -92,7 +92,7 @@ private:
     std::shared_ptr<UniqueFd> held_;  // of an object without a name, while it is remembered
     std::weak_ptr<const Snapshot> snapshot_;  // of a lower file; alive while somebody reads it
     NodeRef successor_;                       // null: it has none (snapshot.h)
-    bool succeeds_ = false;                   // it is one
+    bool twin_ = false;                       // it was made for one that stays the same file
 };
 
 }  // namespace plyfs

@@ -381,12 +381,13 @@ std::shared_ptr<const Snapshot> NodeTable::hold_snapshot(const NodeRef& node,
     return mine;
 }
 
-boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& node) {
+boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& node,
+                                                                 bool same_file) {
     const Lock lock(mutex_);
     if (node->successor_) return {};
     node->successor_ = make(node->type);
     Node& successor = *node->successor_;
-    successor.succeeds_ = true;
+    successor.twin_ = same_file;
     successor.names_.swap(node->names_);
     successor.stack_ = node->stack_;
     successor.index_entry_.swap(node->index_entry_);
@@ -403,9 +404,9 @@ NodeRef NodeTable::successor(const Node& node) const {
     return node.successor_ ? NodeRef(&current(node)) : NodeRef();
 }
 
-bool NodeTable::is_successor(const Node& node) const {
+bool NodeTable::is_twin(const Node& node) const {
     const Lock lock(mutex_);
-    return node.succeeds_;
+    return node.twin_;
 }
 
 std::size_t NodeTable::name_count(const Node& node) const {

@@ -120,11 +120,12 @@ public:
     // All that is known of `node` goes to a new node, its names too; only snapshot() stays. From
     // then on whatever is asked of `node` here is answered for its successor. Returns the names;
     // none if it has a successor already.
-    boost::container::small_vector<NodeName, 1> supersede(const NodeRef& node);
+    // `same_file`: what is open of `node` stays the file's.
+    boost::container::small_vector<NodeName, 1> supersede(const NodeRef& node, bool same_file);
     // Null: none.
     NodeRef successor(const Node& node) const;
-    // It was made by supersede().
-    bool is_successor(const Node& node) const;
+    // It was made by supersede() of the same file.
+    bool is_twin(const Node& node) const;
 
     // How many names of `node` are known.
     std::size_t name_count(const Node& node) const;

@@ -394,7 +394,7 @@ private:
     // The same on a node that has a successor.
     Errno turn_away(const Request& request, const Node& node);
     // Needs the node's lock, alone.
-    Errno supersede(const Request& request, const NodeRef& node);
+    Errno supersede(const Request& request, const NodeRef& node, bool same_file);
     // The file of `node` opened. Needs its lock, at least shared.
     struct OpenedObject {
         UniqueFd descriptor;
