@@ -123,7 +123,7 @@ bool OpenFiles::detach(std::uint64_t node, bool may_map) {
 bool OpenFiles::make_idle(Shard& shard, std::uint64_t node) {
     // Already: what was open did not use it.
     if (std::ranges::find(shard.idle, node, &Idle::node) != shard.idle.end()) return false;
-    if (shard.idle.size() == shard.idle.capacity()) {
+    if (shard.idle.size() == kIdlePerShard) {
         const auto eldest = shard.nodes.find(shard.idle.front().node);
         shard.idle.erase(shard.idle.begin());
         --idle_;

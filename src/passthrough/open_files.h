@@ -144,6 +144,7 @@ private:
         std::uint8_t registrations = 0;
         std::optional<Version> pages;  // of which the page cache may have some
     };
+    static constexpr std::size_t kIdlePerShard = 4;
     struct Idle {
         std::uint64_t node;
         Clock::time_point since;
@@ -151,7 +152,8 @@ private:
     struct Shard {
         mutable Mutex mutex;
         std::unordered_map<std::uint64_t, Opened> nodes GUARDED_BY(mutex);
-        boost::container::static_vector<Idle, 4> idle GUARDED_BY(mutex);  // eldest first
+        boost::container::static_vector<Idle, kIdlePerShard> idle
+            GUARDED_BY(mutex);  // eldest first
     };
     // attach(), but for telling of a refusal.
     Result<Attachment> attach_locked(const Opening& opening, std::optional<Errno>& refusal);
