@@ -5,7 +5,7 @@
 // opened are compared with a copy of it.
 //
 // PLYFS_TEST_SEED: the first seed; PLYFS_TEST_SEEDS: how many; PLYFS_TEST_STEPS: operations in
-// each; PLYFS_TEST_SECONDS: how long a further run takes, seed after seed.
+// each; PLYFS_TEST_SECONDS: how long the run `[long]` takes, seed after seed.
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <sys/stat.h>
@@ -410,9 +410,9 @@ TEST_CASE("random operations on open files are those of plain files", "[passthro
         run_seed(stacking, seed, steps, seed % 2 == 0 ? "passthrough.small-files=1M" : "");
 }
 
-TEST_CASE("random operations on open files for as long as is asked for", "[passthrough][model]") {
-    const std::uint64_t seconds = from_environment("PLYFS_TEST_SECONDS", 0);
-    if (seconds == 0) SKIP("PLYFS_TEST_SECONDS is not set");
+// Run by its tag only.
+TEST_CASE("random operations on open files for as long as is asked for", "[.][long]") {
+    const std::uint64_t seconds = from_environment("PLYFS_TEST_SECONDS", 60);
     allow_seconds(static_cast<unsigned>(seconds) + kTestCaseSeconds);
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
     std::uint64_t seed = from_environment("PLYFS_TEST_SEED", 1000);
