@@ -46,6 +46,13 @@ void InodeFlags::set_protection(const format::Protection& protection) noexcept {
              (protection.immutable ? bits.immutable : 0));
 }
 
+InodeFlags InodeFlags::changed(const InodeFlags& from, const InodeFlags& to) const noexcept {
+    const std::uint32_t mask = from.word() ^ to.word();
+    InodeFlags result = to;
+    result.set_word((word() & ~mask) | (to.word() & mask));
+    return result;
+}
+
 std::uint32_t InodeFlags::word() const noexcept {
     std::uint32_t word = 0;
     std::memcpy(&word, bytes_.data(), sizeof word);

@@ -36,6 +36,9 @@ public:
 
     format::Protection protection() const noexcept;
     void set_protection(const format::Protection& protection) noexcept;
+    // A copy of this with those flags of `to` in which it differs from `from`. All three have one
+    // form. What the extended form has beside flags (project, extent sizes) is that of `to`.
+    InodeFlags changed(const InodeFlags& from, const InodeFlags& to) const noexcept;
 
 private:
     std::size_t size() const noexcept {
@@ -47,6 +50,18 @@ private:
 
     Form form_;
     std::array<std::byte, sizeof(struct fsxattr)> bytes_{};
+};
+
+// What a caller asks for who has seen `shown`. A flag that stays the same is none of his business:
+// it may be one that only the file system of a layer knows, or that says how a file is stored there
+// (EXT4_EXTENTS_FL: without it ext4 would begin to convert the file).
+struct FlagChange {
+    InodeFlags shown;
+    InodeFlags wanted;
+
+    InodeFlags applied_to(const InodeFlags& flags) const noexcept {
+        return flags.changed(shown, wanted);
+    }
 };
 
 }  // namespace plyfs

@@ -161,20 +161,21 @@ Result<int> Union::readable(const Node& node, HandleId handle, UniqueFd& opened)
 
 // Where there are layers the mark takes the place of the flags, as in overlayfs (ovl_set_protattr):
 // an object that has them could be neither renamed nor removed by the union.
-Result<void> Union::write_flags(int object, BranchIndex branch, const InodeFlags& flags) const {
-    if (!layered_) return flags.write(object);
-    InodeFlags before = TRY(InodeFlags::read(object, flags.form()));
+Result<void> Union::write_flags(int object, BranchIndex branch, const FlagChange& change) const {
+    const InodeFlags before = TRY(InodeFlags::read(object, change.wanted.form()));
+    InodeFlags wanted = change.applied_to(before);
+    if (!layered_) return wanted.write(object);
     if (is_protected(before.protection())) {
-        before.set_protection({});
-        TRY(before.write(object));
+        InodeFlags unprotected = before;
+        unprotected.set_protection({});
+        TRY(unprotected.write(object));
     }
     const auto marked = format::write_protection(object, TRY(branches_[branch]->layer().format()),
-                                                 flags.protection());
+                                                 change.wanted.protection());
     if (!marked && marked.error() == EOPNOTSUPP) return fail(EPERM);
     TRY(marked);
-    InodeFlags others = flags;
-    others.set_protection({});
-    return others.write(object);
+    wanted.set_protection({});
+    return wanted.write(object);
 }
 
 Result<void> Union::keep_protection(std::uint32_t flags, int copy, BranchIndex branch) const {
@@ -189,6 +190,7 @@ Result<void> Union::set_inode_flags(const Request& request, NodeId id, HandleId 
                                     const InodeFlags& flags) {
     TRY(request.journal.begin("setflags"));
     const NodeRef node = TRY(this->node(id));
+    const FlagChange change{.shown = TRY(inode_flags(id, handle, flags.form())), .wanted = flags};
     TRY(copy_up(request, node, CopyNeed::Attributes));
     const Lock lock(node->mutex);
     const Stack stack = nodes_.stack(*node);
@@ -198,13 +200,13 @@ Result<void> Union::set_inode_flags(const Request& request, NodeId id, HandleId 
         UniqueFd opened;
         const int object = TRY(readable(*node, handle, opened));
         node->protection.forget();
-        TRY(write_flags(object, stack.front(), flags));
+        TRY(write_flags(object, stack.front(), change));
         if (layered_) node->protection.set(flags.protection());
         return {};
     }
     for (const OpenCopy& copy : TRY(open_copies(*node, config::Function::Chmod))) {
         const UniqueFd object = TRY(sys::reopen(copy.object.get(), O_RDONLY | O_DIRECTORY));
-        const auto written = write_flags(object.get(), copy.branch, flags);
+        const auto written = write_flags(object.get(), copy.branch, change);
         if (const DirectoryRef cached = cache_.find(node->id, copy.branch)) cached->forget_marks();
         TRY(written);
     }

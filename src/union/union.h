@@ -311,7 +311,7 @@ private:
     Result<void> check_open(const Node& node, int flags) const;
     // `node` open for reading: by its handle, or as `opened`.
     Result<int> readable(const Node& node, HandleId handle, UniqueFd& opened) const;
-    Result<void> write_flags(int object, BranchIndex branch, const InodeFlags& flags) const;
+    Result<void> write_flags(int object, BranchIndex branch, const FlagChange& change) const;
     // Marks a copy with those of `flags` (FS_*_FL) that it can't have itself, as far as the branch
     // takes the mark.
     Result<void> keep_protection(std::uint32_t flags, int copy, BranchIndex branch) const;

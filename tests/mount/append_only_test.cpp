@@ -21,11 +21,6 @@ using enum FileSystem;
 
 constexpr char kBefore[] = "before";
 
-void set_flags(const std::string& path, int flags) {
-    const UniqueFd file = open_file(path, O_RDONLY);
-    REQUIRE(outcome(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags)) == kOk);
-}
-
 // A branch's file must lose its flag, or nobody can tidy up.
 class Cleared {
 public:
@@ -33,7 +28,7 @@ public:
     Cleared(const Cleared&) = delete;
     Cleared& operator=(const Cleared&) = delete;
     ~Cleared() {
-        if (exists(path_)) set_flags(path_, 0);
+        if (exists(path_)) CHECK(protect(path_, 0) == kOk);
     }
 
 private:
@@ -64,7 +59,7 @@ TEST_CASE("an append-only file is appended to and nothing else", "[append_only][
         const Union united{Ext4};
         const Cleared cleared(united.branches.path(0, "file"));
         put(united.path("file"), kBefore);
-        set_flags(united.path("file"), FS_APPEND_FL);
+        REQUIRE(protect(united.path("file"), FS_APPEND_FL) == kOk);
         expect_append_only(united.path("file"));
         CHECK(content(united.branches.path(0, "file")).starts_with("before1"));
     }
@@ -73,7 +68,7 @@ TEST_CASE("an append-only file is appended to and nothing else", "[append_only][
         const Cleared cleared(united.branches.path(0, "file"));
         put(united.path("file"), kBefore);
         const UniqueFd reader = open_file(united.path("file"), O_RDONLY);
-        set_flags(united.path("file"), FS_APPEND_FL);
+        REQUIRE(protect(united.path("file"), FS_APPEND_FL) == kOk);
         const std::string self = "/proc/self/fd/" + std::to_string(reader.get());
         CHECK(try_open(self, O_RDWR | O_APPEND) == ETXTBSY);
         expect_append_only(united.path("file"));
@@ -84,7 +79,7 @@ TEST_CASE("an append-only file is appended to and nothing else", "[append_only][
         const Branches branches{Ext4, Ext4};
         const Cleared cleared(branches.path(1, "file"));
         put(branches.path(1, "file"), kBefore);
-        set_flags(branches.path(1, "file"), FS_APPEND_FL);
+        REQUIRE(protect(branches.path(1, "file"), FS_APPEND_FL) == kOk);
         {
             const Mount mount(branches.spec({"RW", "RO"}));
             expect_append_only(mount.path("file"));
@@ -99,10 +94,10 @@ TEST_CASE("an append-only file is appended to and nothing else", "[append_only][
         const Branches branches{Ext4, Ext4};
         const Cleared cleared(branches.path(1, "file"));
         put(branches.path(1, "file"), kBefore);
-        set_flags(branches.path(1, "file"), FS_APPEND_FL);
+        REQUIRE(protect(branches.path(1, "file"), FS_APPEND_FL) == kOk);
         const Mount mount(branches.spec({"RW", "RO"}));
         CHECK(try_open(mount.path("file"), O_WRONLY) == EPERM);
-        set_flags(mount.path("file"), 0);
+        REQUIRE(protect(mount.path("file"), 0) == kOk);
         put(mount.path("file"), "after");
         CHECK(content(mount.path("file")) == "after");
     }

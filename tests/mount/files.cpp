@@ -2,6 +2,8 @@
 #include "mount/files.h"
 
 #include <dirent.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -136,6 +138,22 @@ std::set<std::string> xattr_names(const std::string& path) {
         at += std::string_view(list.c_str() + at).size() + 1;
     }
     return found;
+}
+
+int inode_flags(const std::string& path) {
+    const UniqueFd file = open_file(path, O_RDONLY);
+    int flags = 0;
+    REQUIRE(outcome(::ioctl(file.get(), FS_IOC_GETFLAGS, &flags)) == kOk);
+    return flags;
+}
+
+Outcome set_inode_flags(const std::string& path, int flags) {
+    const UniqueFd file = open_file(path, O_RDONLY);
+    return outcome(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags));
+}
+
+Outcome protect(const std::string& path, int flags) {
+    return set_inode_flags(path, (inode_flags(path) & ~(FS_APPEND_FL | FS_IMMUTABLE_FL)) | flags);
 }
 
 }  // namespace plyfs::test

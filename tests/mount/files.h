@@ -43,4 +43,11 @@ std::string get_xattr(const std::string& path, const char* name);
 Outcome try_get_xattr(const std::string& path, const char* name);
 std::set<std::string> xattr_names(const std::string& path);
 
+// The inode flags of ioctl_iflags(2).
+int inode_flags(const std::string& path);
+Outcome set_inode_flags(const std::string& path, int flags);
+// As chattr(1) does: the flags that are not named stay, such as the one that says how ext4 stores
+// the file. `flags`: FS_APPEND_FL, FS_IMMUTABLE_FL or both; 0: neither.
+Outcome protect(const std::string& path, int flags);
+
 }  // namespace plyfs::test

@@ -16,38 +16,26 @@ namespace {
 
 using enum FileSystem;
 
-int flags_of(const std::string& path) {
-    const UniqueFd file = open_file(path, O_RDONLY);
-    int flags = 0;
-    REQUIRE(outcome(::ioctl(file.get(), FS_IOC_GETFLAGS, &flags)) == kOk);
-    return flags;
-}
-
-Outcome set_flags(const std::string& path, int flags) {
-    const UniqueFd file = open_file(path, O_RDONLY);
-    return outcome(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags));
-}
-
 TEST_CASE("inode flags are read and set", "[ioctl]") {
     const Union united({Ext4}, GENERATE("", "passthrough.io=off"));
     const std::string path = united.path("object");
     const bool directory = GENERATE(false, true);
     directory ? make_directory(path) : put(path, "content");
-    const int before = flags_of(path);
-    REQUIRE(set_flags(path, before | FS_NODUMP_FL | FS_NOATIME_FL) == kOk);
-    CHECK(flags_of(path) == (before | FS_NODUMP_FL | FS_NOATIME_FL));
-    CHECK(flags_of(united.branches.path(0, "object")) == flags_of(path));
-    REQUIRE(set_flags(path, before) == kOk);
-    CHECK(flags_of(path) == before);
+    const int before = inode_flags(path);
+    REQUIRE(set_inode_flags(path, before | FS_NODUMP_FL | FS_NOATIME_FL) == kOk);
+    CHECK(inode_flags(path) == (before | FS_NODUMP_FL | FS_NOATIME_FL));
+    CHECK(inode_flags(united.branches.path(0, "object")) == inode_flags(path));
+    REQUIRE(set_inode_flags(path, before) == kOk);
+    CHECK(inode_flags(path) == before);
 }
 
 TEST_CASE("immutable and append-only files are", "[ioctl]") {
     const Union united({Ext4}, GENERATE("", "passthrough.io=off"));
     const std::string path = united.path("file");
     put(path, "content");
-    const int before = flags_of(path);
+    const int before = inode_flags(path);
     SECTION("immutable") {
-        REQUIRE(set_flags(path, before | FS_IMMUTABLE_FL) == kOk);
+        REQUIRE(set_inode_flags(path, before | FS_IMMUTABLE_FL) == kOk);
         CHECK(try_open(path, O_WRONLY) == EPERM);
         CHECK(outcome(::chmod(path.c_str(), 0600)) == EPERM);
         CHECK(outcome(::unlink(path.c_str())) == EPERM);
@@ -56,13 +44,33 @@ TEST_CASE("immutable and append-only files are", "[ioctl]") {
         CHECK(content(path) == "content");
     }
     SECTION("append-only") {
-        REQUIRE(set_flags(path, before | FS_APPEND_FL) == kOk);
+        REQUIRE(set_inode_flags(path, before | FS_APPEND_FL) == kOk);
         CHECK(try_open(path, O_WRONLY) == EPERM);
         CHECK(try_open(path, O_WRONLY | O_APPEND) == kOk);
         CHECK(outcome(::unlink(path.c_str())) == EPERM);
     }
-    REQUIRE(set_flags(path, before) == kOk);
+    REQUIRE(set_inode_flags(path, before) == kOk);
     CHECK(outcome(::unlink(path.c_str())) == kOk);
+}
+
+// EXT4_EXTENTS_FL, which ext4 shows and xfs does not know.
+TEST_CASE("flags are changed where the layers' file systems have different ones", "[ioctl]") {
+    const bool from_ext4 = GENERATE(true, false);
+    const Branches branches{from_ext4 ? Xfs : Ext4, from_ext4 ? Ext4 : Xfs};
+    const bool directory = GENERATE(false, true);
+    const std::string lower = branches.path(1, "object");
+    directory ? make_directory(lower) : put(lower, "content");
+    const int of_lower = inode_flags(lower);
+    const Mount mount(branches.spec({"RW", "RO"}));
+    const std::string path = mount.path("object");
+    const std::string upper = branches.path(0, "object");
+    REQUIRE(set_inode_flags(path, inode_flags(path) | FS_NODUMP_FL) == kOk);
+    CHECK((inode_flags(path) & FS_NODUMP_FL) != 0);
+    CHECK((inode_flags(upper) & FS_NODUMP_FL) != 0);
+    CHECK((inode_flags(upper) & FS_EXTENT_FL) == (from_ext4 ? 0 : FS_EXTENT_FL));
+    REQUIRE(set_inode_flags(path, inode_flags(path) & ~FS_NODUMP_FL) == kOk);
+    CHECK((inode_flags(upper) & FS_NODUMP_FL) == 0);
+    CHECK(inode_flags(lower) == of_lower);
 }
 
 TEST_CASE("only the owner sets inode flags", "[ioctl][permissions]") {
@@ -70,10 +78,10 @@ TEST_CASE("only the owner sets inode flags", "[ioctl][permissions]") {
     const std::string path = united.path("file");
     put(path, "content");
     REQUIRE(::chown(path.c_str(), kAlice.uid, kAlice.gid) == 0);
-    CHECK(as_user(kAlice, [&] { return set_flags(path, FS_NODUMP_FL); }) == kOk);
-    CHECK(as_user(kBob, [&] { return set_flags(path, FS_NOATIME_FL); }) == EPERM);
-    CHECK(as_user(kAlice, [&] { return set_flags(path, FS_IMMUTABLE_FL); }) == EPERM);
-    CHECK((flags_of(path) & FS_IMMUTABLE_FL) == 0);
+    CHECK(as_user(kAlice, [&] { return set_inode_flags(path, FS_NODUMP_FL); }) == kOk);
+    CHECK(as_user(kBob, [&] { return set_inode_flags(path, FS_NOATIME_FL); }) == EPERM);
+    CHECK(as_user(kAlice, [&] { return set_inode_flags(path, FS_IMMUTABLE_FL); }) == EPERM);
+    CHECK((inode_flags(path) & FS_IMMUTABLE_FL) == 0);
 }
 
 TEST_CASE("the extended attributes of inodes are read and set", "[ioctl]") {

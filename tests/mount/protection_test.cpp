@@ -25,22 +25,6 @@ namespace {
 
 constexpr int kProtection = FS_APPEND_FL | FS_IMMUTABLE_FL;
 
-int flags_of(const std::string& path) {
-    const UniqueFd file = open_file(path, O_RDONLY);
-    int flags = 0;
-    REQUIRE(outcome(::ioctl(file.get(), FS_IOC_GETFLAGS, &flags)) == kOk);
-    return flags;
-}
-
-Outcome set_flags(const std::string& path, int flags) {
-    const UniqueFd file = open_file(path, O_RDONLY);
-    return outcome(::ioctl(file.get(), FS_IOC_SETFLAGS, &flags));
-}
-
-Outcome protect(const std::string& path, int protection) {
-    return set_flags(path, (flags_of(path) & ~kProtection) | protection);
-}
-
 // The layers mounted by one of the two until this ends.
 class Mounted {
 public:
@@ -168,11 +152,12 @@ constexpr std::array kOperations = {
     Operation{"write in it", [](auto& root) { return try_open(root + "/dir/child", O_WRONLY); }},
     Operation{"set another flag",
               [](auto& root) {
-                  return set_flags(root + "/file", flags_of(root + "/file") | FS_NODUMP_FL);
+                  return set_inode_flags(root + "/file",
+                                         inode_flags(root + "/file") | FS_NODUMP_FL);
               }},
     Operation{"set another flag of a directory",
               [](auto& root) {
-                  return set_flags(root + "/dir", flags_of(root + "/dir") | FS_NODUMP_FL);
+                  return set_inode_flags(root + "/dir", inode_flags(root + "/dir") | FS_NODUMP_FL);
               }},
 };
 
@@ -190,7 +175,7 @@ Answers answers_of(const Mounted& mount) {
 std::vector<int> flags_shown(const Mounted& mount) {
     std::vector<int> flags;
     for (const char* const name : {"file", "dir", "empty"}) {
-        flags.push_back(flags_of(mount.path(name)) & (kProtection | FS_NODUMP_FL));
+        flags.push_back(inode_flags(mount.path(name)) & (kProtection | FS_NODUMP_FL));
     }
     return flags;
 }
