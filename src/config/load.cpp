@@ -82,8 +82,11 @@ Draft default_draft(const Environment& environment) {
 void complete(Draft& draft, const Environment& environment) {
     Options& options = draft.options;
     const auto given = [&](std::string_view key) { return draft.origins.contains(key); };
+    // Layers that change below a mount are nothing that users of this form expect to work.
+    if (draft.overlay_form && !given("cache.exclusive")) options.cache.exclusive = true;
     if (options.cache.exclusive) {
         if (!given("cache.entry")) options.cache.entry = kExclusiveValidity;
+        if (!given("cache.negative_entry")) options.cache.negative_entry = kExclusiveValidity;
         if (!given("cache.attributes")) options.cache.attributes = kExclusiveValidity;
     }
     if (!options.xattrs && !given("posix_acl")) options.posix_acl = false;

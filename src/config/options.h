@@ -86,7 +86,8 @@ struct CacheOptions {
     std::chrono::nanoseconds negative_entry = std::chrono::seconds(0);
     std::chrono::nanoseconds attributes = std::chrono::seconds(1);
     bool symlinks = true;
-    bool readdir = false;
+    // Listings are kept as long as no branch's directory has changed.
+    bool readdir = true;
     // Nobody but this mount changes the branches: entries and attributes stay valid for a day
     // unless set otherwise.
     bool exclusive = false;

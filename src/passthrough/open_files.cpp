@@ -70,10 +70,10 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
         opened.pages.reset();
         ++passthrough_opens_;
     } else if (mode == IoMode::Cached) {
-        attachment.keep_pages = !opening.writes && opened.pages == opening.version;
+        // What is written through the mount changes the version too: pages of it go once more.
+        attachment.keep_pages = opened.pages && opened.pages == opening.version;
         if (attachment.keep_pages) ++kept_pages_;
-        opened.pages.reset();
-        if (!opening.writes) opened.pages = opening.version;
+        opened.pages = opening.version;
         ++cached_opens_;
     } else {
         ++direct_opens_;

@@ -65,7 +65,8 @@ struct Opening {
     bool passable =
         true;  // passed through rather than past the page cache, where it is one of both
     Refusal why = Refusal::Off;  // where that is not Passthrough
-    Version version{};           // of the file when it was opened
+    // Of the file when it was opened; none: it may change without another one.
+    std::optional<Version> version{};
     // The same file is another node of the kernel too: its pages must not be cached here.
     bool shared_file = false;
 };
@@ -142,7 +143,7 @@ private:
         bool passed = false;        // since the kernel knows the node
         bool mapped = false;        // a mapper was passed through
         std::uint8_t registrations = 0;
-        std::optional<Version> pages;  // of which the page cache may have some
+        std::optional<Version> pages;  // of which the page cache may have some; none: not known
     };
     static constexpr std::size_t kIdlePerShard = 4;
     struct Idle {

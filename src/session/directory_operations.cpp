@@ -9,6 +9,11 @@
 namespace plyfs::session {
 namespace {
 
+// What the kernel holds of the directory is forgotten, before the answer lets it go on.
+void forget_listing(const Context& context, fuse_ino_t node) {
+    fuse_lowlevel_notify_inval_inode(context.session, node, 0, 0);
+}
+
 // The bytes of one answer being filled.
 class Buffer {
 public:
@@ -44,12 +49,17 @@ void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
         const Result<HandleId> handle = context.united.opendir(node);
         if (!handle) return reply_error(request, handle.error());
         info->fh = *handle;
-        info->cache_readdir = context.options.cache.readdir;
+        if (context.options.cache.readdir) {
+            const ListingUse use =
+                context.united.recall_listing(*handle, context.options.cache.entry);
+            info->cache_readdir = use == ListingUse::None ? 0 : 1;
+            info->keep_cache = use == ListingUse::Keep ? 1 : 0;
+        }
         if (fuse_reply_open(request, info) != 0) context.united.releasedir(*handle);
     });
 }
 
-void readdir(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t offset,
+void readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset,
              fuse_file_info* info) {
     serve(request, [&](Context& context) {
         Buffer buffer(size);
@@ -62,6 +72,7 @@ void readdir(fuse_req_t request, fuse_ino_t /*node*/, std::size_t size, off_t of
         };
         const auto read =
             context.united.readdir(info->fh, static_cast<std::uint64_t>(offset), visit);
+        if (read && *read) forget_listing(context, node);
         if (!read && buffer.empty()) return reply_error(request, read.error());
         buffer.send(request);
     });
@@ -92,6 +103,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
         };
         const auto read =
             context.united.readdir(info->fh, static_cast<std::uint64_t>(offset), visit);
+        if (read && *read) forget_listing(context, node);
         if (!read && buffer.empty()) return reply_error(request, read.error());
         if (buffer.send(request) == 0) lookups.sent();
     });

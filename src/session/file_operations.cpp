@@ -65,7 +65,9 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     } else {
         opening.wanted = passthrough::IoMode::Passthrough;
     }
-    opening.version = passthrough::Version(opened.attributes);
+    if (context.united.is_settled(opened.attributes, file.branch)) {
+        opening.version = passthrough::Version(opened.attributes);
+    }
     opening.shared_file = opened.shared_file;
     const auto attachment = TRY(context.open_files.attach(opening));
     info.fh = opened.handle;

@@ -146,6 +146,7 @@ std::expected<void, SessionError> prepare_branches(const config::Options& option
                                                    const BranchSet& branches) {
     auto prepared = try_to_prepare(options, branches);
     if (!prepared) tidy(plan_branches(branches));
+    for (const auto& branch : branches) branch->learn_times();
     return prepared;
 }
 

@@ -3,6 +3,8 @@
 // getattr, setattr and readlink.
 #include <fcntl.h>
 
+#include <chrono>
+
 #include "sys/entry.h"
 #include "sys/metadata.h"
 #include "sys/open.h"
@@ -167,6 +169,14 @@ Result<std::string> Union::readlink(NodeId id) {
     const SharedLock lock(node->mutex);
     const UniqueFd object = TRY(open_object(*node, O_PATH));
     return sys::read_link(object.get());
+}
+
+bool Union::is_settled(const Attributes& attributes, BranchIndex branch) const {
+    const Branch& of = *branches_[branch];
+    if (of.fine_times() && attributes.real.device == of.device()) return true;
+    const auto changed = std::chrono::seconds(attributes.change_time.seconds) +
+                         std::chrono::nanoseconds(attributes.change_time.nanoseconds);
+    return std::chrono::system_clock::now().time_since_epoch() - changed >= options_.tick;
 }
 
 }  // namespace plyfs

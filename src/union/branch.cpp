@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include "sys/file_system_identity.h"
+#include "sys/fine_times.h"
 #include "sys/mount_clone.h"
 #include "sys/open.h"
 #include "sys/statx.h"
@@ -53,6 +54,10 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     const auto identity = sys::file_system_identity(branch->root());
     if (identity && identity->uuid_length == branch->uuid_.size()) branch->uuid_ = identity->uuid;
     return branch;
+}
+
+void Branch::learn_times() {
+    fine_times_ = creatable() && sys::has_fine_times(root());
 }
 
 }  // namespace plyfs

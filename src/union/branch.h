@@ -58,6 +58,11 @@ public:
     // What is read must be opened with O_NOATIME, as far as may be: its access times are to stay,
     // and the mount does not see to it.
     bool spare_access_times() const noexcept { return spare_access_times_; }
+    // Each change of its files has a change time of its own, once the one before was asked for:
+    // equal times mean equal files (sys/fine_times.h). As found out by learn_times(), which makes
+    // an unnamed file on a writable branch; not to be called while requests are served.
+    bool fine_times() const noexcept { return fine_times_; }
+    void learn_times();
     // st_dev of the root.
     std::uint64_t device() const noexcept { return device_; }
     // The space of the branch's file system, remembered for a moment.
@@ -81,6 +86,7 @@ private:
     std::uint64_t device_ = 0;
     bool guarded_ = false;
     bool spare_access_times_ = false;
+    bool fine_times_ = false;
     UniqueFd original_;  // keeps the mount busy that a clone was made of
     UniqueFd root_;
     UniqueFd work_home_;  // the directory apart that the work directory is in; else empty

@@ -45,12 +45,15 @@ Result<std::optional<std::string>> Union::index_entry(int lower, BranchIndex bra
 }
 
 Result<void> Union::see_index(Hits& hits, Name name) const {
-    if (!layered_ || !options_.index || hits.empty()) return {};
+    if (!layered_ || hits.empty()) return {};
     const Hit& lower = hits.front();
     if (!is_lower(lower.branch) || !has_several_names(lower.attributes)) return {};
+    hits.alone = writable_;
+    if (!options_.index) return {};
     const UniqueFd object = TRY(sys::open_at(lower.parent->get(), name, O_PATH));
     const auto entry = TRY(entry_of(object.get(), branches_[lower.branch]->uuid()));
     if (!entry) return {};
+    hits.alone = false;
     for (std::size_t index = 0; index < branches_.size(); ++index) {
         if (!branches_[index]->writable()) continue;
         const auto copy = TRY(branches_[index]->index().find(TRY(Name::from(*entry))));

@@ -101,6 +101,10 @@ NodeRef Union::intern(const NodeRef& parent, Name name, const Hits& hits) {
         nodes_.set_index_entry(node, copy.entry);
         return node;
     }
+    if (hits.alone) {
+        return nodes_.object_alone_at(parent, name, shown.attributes.real, shown.attributes.mode,
+                                      shown.branch);
+    }
     if (!shown.attributes.is_directory()) {
         return nodes_.object_at(parent, name, shown.attributes.real, shown.attributes.mode,
                                 shown.branch);
@@ -209,6 +213,7 @@ Result<Entry> Union::entry(const NodeRef& node, const Hits& hits, Name name) {
 
 Result<Entry> Union::lookup(NodeId parent_id, Name name) {
     const NodeRef parent = TRY(directory(parent_id));
+    if (parent->listing_kept.load(std::memory_order_relaxed)) parent->names_asked = true;
     const SharedLock lock(parent->mutex);
     const Hits hits = TRY(find(*parent, name, Scope::Shown));
     if (hits.empty()) return fail(ENOENT);

@@ -116,7 +116,8 @@ void MergedDirectory::add(const Part& part, const Source& source,
 }
 
 Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
-                                              bool (*hides)(std::string_view)) {
+                                              bool (*hides)(std::string_view),
+                                              std::uint64_t stamp) {
     std::vector<Part> parts;
     parts.reserve(sources.size());
     std::vector<Part*> unfinished;
@@ -141,6 +142,7 @@ Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
         total += part.entries.size();
     }
     MergedDirectory merged;
+    merged.stamp_ = stamp;
     if (parts.size() == 1 && !sources.front().layer) {
         merged.entries_ = std::move(parts.front().entries);
         merged.names_ = std::move(parts.front().names);

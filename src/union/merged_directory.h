@@ -45,8 +45,12 @@ public:
     // Reads all `sources`, given in precedence; a name is taken from the first that has it.
     // Branches whose directory is large are read in parallel. `hides(name)` leaves names out.
     // Call without locks. An error of one branch is an error: names must not seem to be gone.
+    // `stamp`: what stamp() says.
     static Result<MergedDirectory> read(std::span<const Source> sources,
-                                        bool (*hides)(std::string_view));
+                                        bool (*hides)(std::string_view), std::uint64_t stamp = 0);
+
+    // Equal stamps of one directory: nothing has changed in between. 0: not known.
+    std::uint64_t stamp() const noexcept { return stamp_; }
 
     std::size_t size() const noexcept { return entries_.size(); }
     const Entry& entry(std::size_t index) const noexcept { return entries_[index]; }
@@ -62,6 +66,7 @@ private:
 
     std::vector<Entry> entries_;
     std::vector<char> names_;
+    std::uint64_t stamp_ = 0;
 };
 
 }  // namespace plyfs

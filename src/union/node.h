@@ -64,6 +64,10 @@ public:
     // shared while its location is used, alone while it changes. Order: see union.h.
     mutable SharedMutex mutex;
 
+    // Of a directory (readdir.cpp): somebody was told to go on with the listing that the kernel
+    // holds, and then asked for a name in it.
+    mutable std::atomic<bool> listing_kept{false};
+    mutable std::atomic<bool> names_asked{false};
     // A regular file that is known to have its data itself (metacopy.cpp).
     mutable std::atomic<bool> own_data{false};
     // Of a non-directory on a writable branch (protection.cpp).
@@ -93,6 +97,7 @@ private:
     std::weak_ptr<const Snapshot> snapshot_;  // of a lower file; alive while somebody reads it
     NodeRef successor_;                       // null: it has none (snapshot.h)
     bool twin_ = false;                       // it was made for one that stays the same file
+    bool alone_ = false;                      // found by its name only (object_alone_at)
 };
 
 }  // namespace plyfs

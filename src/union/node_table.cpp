@@ -22,7 +22,7 @@ Node::Node(NodeTable& table, NodeId node_id, mode_t node_type) noexcept
 
 Node::~Node() = default;
 
-NodeTable::NodeTable(std::function<void(NodeId)> destroyed) : destroyed_(std::move(destroyed)) {
+NodeTable::NodeTable(std::function<void(const Node&)> destroyed) : destroyed_(std::move(destroyed)) {
     const Lock lock(mutex_);
     root_ = make(S_IFDIR);
 }
@@ -66,6 +66,7 @@ void NodeTable::destroy(Node* node) noexcept {
         {
             const Lock lock(mutex_);
             by_id_.erase(node->id);
+            unset_alone(*node);
             if (node->is_directory()) {
                 unplace_directory(*node);
             } else if (auto it = objects_.find(node->real_);
@@ -83,7 +84,7 @@ void NodeTable::destroy(Node* node) noexcept {
                 destroy(parent);  // several names: rare, and each leads into this loop again
             }
         }
-        if (destroyed_ && !node->is_directory()) destroyed_(node->id);
+        if (destroyed_) destroyed_(*node);
         delete node;
         node = next;
     }
@@ -159,6 +160,40 @@ NodeRef NodeTable::object_at(const NodeRef& parent, Name name, const RealId& rea
     held = std::move(node->held_);
     node->held_.reset();
     return node;
+}
+
+NodeRef NodeTable::object_alone_at(const NodeRef& parent, Name name, const RealId& real,
+                                   mode_t type, BranchIndex branch) {
+    const Lock lock(mutex_);
+    const auto it = alone_.find({parent->id, name.string()});
+    if (it != alone_.end() && it->second->real_ == real && it->second->type == (type & S_IFMT)) {
+        if (NodeRef node = revive(it->second)) {
+            ++found_;
+            return node;
+        }
+    }
+    NodeRef node = make(type);
+    node->real_ = real;
+    node->stack_.assign(1, branch);
+    node->names_.push_back({parent, name.string()});
+    set_alone(*node);
+    return node;
+}
+
+void NodeTable::set_alone(Node& node) {
+    const NodeName& place = node.names_.front();
+    Node*& known = alone_[{place.parent->id, place.name}];
+    // Something else was there: it is found no more.
+    if (known != nullptr) known->alone_ = false;
+    known = &node;
+    node.alone_ = true;
+}
+
+void NodeTable::unset_alone(Node& node) {
+    if (!node.alone_) return;
+    const NodeName& place = node.names_.front();
+    alone_.erase({place.parent->id, place.name});
+    node.alone_ = false;
 }
 
 NodeRef NodeTable::unnamed_object(const RealId& real, mode_t type, BranchIndex branch,
@@ -270,6 +305,7 @@ void NodeTable::rebind(const NodeRef& node, const RealId& real, BranchIndex bran
     std::shared_ptr<UniqueFd> before;  // closed after the lock
     const Lock lock(mutex_);
     Node& now = current(*node);
+    unset_alone(now);
     const auto it = objects_.find(now.real_);
     if (it != objects_.end() && it->second == &now) objects_.erase(it);
     now.real_ = real;
@@ -318,6 +354,7 @@ void NodeTable::remove_place(const NodeRef& node, const Node& parent, Name name,
     for (auto it = now.names_.begin(); it != now.names_.end(); ++it) {
         if (it->parent.get() != &parent || it->name != name.view()) continue;
         if (now.is_directory()) unplace_directory(now);
+        unset_alone(now);
         parent_reference = std::move(it->parent);
         now.names_.erase(it);
         break;
@@ -329,6 +366,7 @@ void NodeTable::replace_place(Node& node, const Node& parent, Name name, const N
                               Name new_name) {
     for (auto place = node.names_.begin(); place != node.names_.end(); ++place) {
         if (place->parent.get() != &parent || place->name != name.view()) continue;
+        unset_alone(node);
         if (node.is_directory()) {
             place_directory(node, new_parent, new_name.view());
         } else if (std::ranges::any_of(node.names_, [&](const NodeName& other) {
@@ -388,6 +426,8 @@ boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& 
     node->successor_ = make(node->type);
     Node& successor = *node->successor_;
     successor.twin_ = same_file;
+    const bool alone = node->alone_;
+    unset_alone(*node);
     successor.names_.swap(node->names_);
     successor.stack_ = node->stack_;
     successor.index_entry_.swap(node->index_entry_);
@@ -395,7 +435,11 @@ boost::container::small_vector<NodeName, 1> NodeTable::supersede(const NodeRef& 
     successor.real_ = node->real_;
     successor.own_data = node->own_data.load();
     successor.held_.swap(node->held_);
-    objects_.insert_or_assign(successor.real_, &successor);
+    if (alone) {
+        set_alone(successor);
+    } else {
+        objects_.insert_or_assign(successor.real_, &successor);
+    }
     return successor.names_;
 }
 

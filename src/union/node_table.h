@@ -8,9 +8,11 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sys/name.h"
@@ -34,9 +36,9 @@ struct RouteStep {
 
 class NodeTable {
 public:
-    // `destroyed(id)` is told of non-directories that are no more: the id never comes back. It is
-    // called under any lock but the table's. May be empty.
-    explicit NodeTable(std::function<void(NodeId)> destroyed = {});
+    // `destroyed` is told of nodes that are no more: their ids never come back. It is called under
+    // any lock but the table's. May be empty.
+    explicit NodeTable(std::function<void(const Node&)> destroyed = {});
     ~NodeTable();
     NodeTable(const NodeTable&) = delete;
     NodeTable& operator=(const NodeTable&) = delete;
@@ -57,6 +59,11 @@ public:
     // none; the place is added to those known of it.
     NodeRef object_at(const NodeRef& parent, Name name, const RealId& real, mode_t type,
                       BranchIndex branch);
+
+    // The same of a lower object with several names, each of which is to become a file of its own:
+    // a node that stands for this name only, until it is rebound.
+    NodeRef object_alone_at(const NodeRef& parent, Name name, const RealId& real, mode_t type,
+                            BranchIndex branch);
 
     // A node without a name (O_TMPFILE) that `held` leads to.
     NodeRef unnamed_object(const RealId& real, mode_t type, BranchIndex branch,
@@ -158,6 +165,9 @@ private:
         }
     };
 
+    // `node` stands for its only name, or is no longer found by it.
+    void set_alone(Node& node) REQUIRES(mutex_);
+    void unset_alone(Node& node) REQUIRES(mutex_);
     // Who answers for it.
     static Node& current(const Node& node);
     // A new node, referenced once by the result.
@@ -172,7 +182,7 @@ private:
     // A reference, unless the node is on its way out.
     static NodeRef revive(Node* node);
 
-    const std::function<void(NodeId)> destroyed_;
+    const std::function<void(const Node&)> destroyed_;
     mutable Mutex mutex_;
     NodeId next_id_ GUARDED_BY(mutex_) = kRootNode;
     std::uint64_t found_ GUARDED_BY(mutex_) = 0;
@@ -180,6 +190,8 @@ private:
     std::unordered_map<NodeId, Node*> by_id_ GUARDED_BY(mutex_);
     std::unordered_map<PlaceKey, Node*, PlaceHash> directories_ GUARDED_BY(mutex_);
     std::unordered_map<RealId, Node*, RealIdHash> objects_ GUARDED_BY(mutex_);
+    // Those of object_alone_at(), by parent and name.
+    std::map<std::pair<NodeId, std::string>, Node*> alone_ GUARDED_BY(mutex_);
     std::atomic<std::uint64_t> copies_made_{0};  // changed with mutex_
     NodeRef root_;
 };

@@ -4,9 +4,14 @@
 // it, after "." and "..".
 #include <dirent.h>
 #include <fcntl.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <chrono>
 
 #include "sys/data.h"
 #include "sys/open.h"
+#include "sys/statx.h"
 #include "union/union.h"
 
 namespace plyfs {
@@ -24,7 +29,34 @@ Result<std::shared_ptr<const MergedDirectory>> Union::take_snapshot(const Node& 
         const SharedLock lock(node.mutex);
         opened = TRY(open_sources(node));
     }
-    return merge_names(node, opened);
+    const std::uint64_t stamp = TRY(stamp_of(node, opened));
+    if (stamp != 0) {
+        Listings::Names known = listings_.find(node.id).names;
+        if (known && known->stamp() == stamp) return known;
+    }
+    return merge_names(node, opened, stamp);
+}
+
+// Change times, since nobody can put them back.
+Result<std::uint64_t> Union::stamp_of(const Node& node, const OpenedSources& opened) const {
+    struct Seen {
+        std::uint64_t branch;
+        std::uint64_t device;
+        std::uint64_t inode;
+        std::int64_t seconds;
+        std::uint64_t nanoseconds;
+    };
+    const Location location = nodes_.location(node);
+    boost::container::small_vector<Seen, 8> seen;
+    // "..", which is listed too.
+    seen.push_back({0, 0, location.names.empty() ? 0 : location.names.front().parent->id, 0, 0});
+    for (const MergedDirectory::Source& source : opened.sources) {
+        const Attributes attributes = TRY(sys::stat_descriptor(source.directory));
+        if (!is_settled(attributes, source.branch)) return std::uint64_t{0};
+        seen.push_back({source.branch, attributes.real.device, attributes.real.inode,
+                        attributes.change_time.seconds, attributes.change_time.nanoseconds});
+    }
+    return std::max<std::uint64_t>(1, XXH3_64bits(seen.data(), seen.size() * sizeof(Seen)));
 }
 
 Result<std::shared_ptr<const MergedDirectory>> Union::read_names(const Node& node) const {
@@ -53,18 +85,55 @@ Result<Union::OpenedSources> Union::open_sources(const Node& node) const {
 }
 
 Result<std::shared_ptr<const MergedDirectory>>
-Union::merge_names(const Node& node, const OpenedSources& opened) const {
+Union::merge_names(const Node& node, const OpenedSources& opened, std::uint64_t stamp) const {
     const bool hides_work = work_in_root_ && node.id == kRootNode;
     // A directory that was removed while open reads as empty (POSIX, readdir()).
     return std::make_shared<const MergedDirectory>(
         TRY(MergedDirectory::read({opened.sources.data(), opened.sources.size()},
-                                  hides_work ? &is_work_directory : nullptr)));
+                                  hides_work ? &is_work_directory : nullptr, stamp)));
 }
 
 Result<HandleId> Union::opendir(NodeId id) {
     auto handle = std::make_shared<DirectoryHandle>();
     handle->node = TRY(directory(id));
     return directories_.insert(std::move(handle));
+}
+
+ListingUse Union::recall_listing(HandleId handle_id, std::chrono::nanoseconds validity) {
+    const auto handle = directories_.find(handle_id);
+    // By such a policy the numbers of names change with the times of files.
+    if (!handle || !in_order(policy_for(options_.policies, config::Function::Getattr)))
+        return ListingUse::None;
+    const Node& node = *handle->node;
+    const Listings::Listing listing = listings_.find(node.id);
+    const auto is_unchanged = [&]() -> Result<bool> {
+        if (!listing.names || listing.names->stamp() == 0) return false;
+        OpenedSources opened;
+        {
+            const SharedLock lock(node.mutex);
+            opened = TRY(open_sources(node));
+        }
+        return TRY(stamp_of(node, opened)) == listing.names->stamp();
+    };
+    if (!is_unchanged().value_or(false)) {
+        return listing.streams ? ListingUse::None : ListingUse::Fill;
+    }
+    const bool valid = Listings::Clock::now() - listing.read_at < validity;
+    if (node.names_asked.load(std::memory_order_relaxed) && !valid) return ListingUse::Fill;
+    node.listing_kept.store(true, std::memory_order_relaxed);
+    {
+        const Lock lock(handle->mutex);
+        handle->names = listing.names;
+    }
+    listings_.join(node.id);
+    return ListingUse::Keep;
+}
+
+void Union::releasedir(HandleId handle_id) {
+    const auto handle = directories_.remove(handle_id);
+    if (!handle) return;
+    const Lock lock(handle->mutex);
+    if (handle->names) listings_.closed(handle->node->id);
 }
 
 Result<Union::ListedObject> Union::listed_object(const Node& directory,
@@ -104,7 +173,7 @@ std::uint64_t Union::parent_inode(const Node& directory) const {
     return own_inode(location.names.empty() ? directory : *location.names.front().parent);
 }
 
-Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
+Result<bool> Union::readdir(HandleId handle_id, std::uint64_t offset,
                             const std::function<bool(const DirectoryEntry&)>& visit) {
     const auto handle = directories_.find(handle_id);
     if (!handle) return fail(EBADF);
@@ -113,22 +182,28 @@ Result<void> Union::readdir(HandleId handle_id, std::uint64_t offset,
         const Lock lock(handle->mutex);
         names = handle->names;
     }
+    bool mixed = false;
     if (!names || offset == 0) {
         names = TRY(take_snapshot(*handle->node));
-        const Lock lock(handle->mutex);
-        handle->names = names;
+        bool first = false;
+        {
+            const Lock lock(handle->mutex);
+            first = !handle->names;
+            handle->names = names;
+        }
+        mixed = !listings_.read(handle->node->id, names, first);
     }
-    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1})) return {};
-    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2})) return {};
+    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1})) return mixed;
+    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2})) return mixed;
     for (std::uint64_t index = offset < 2 ? 0 : offset - 2; index < names->size(); ++index) {
         const MergedDirectory::Entry& entry = names->entry(index);
         const auto listed = listed_object(*handle->node, *names, entry);
         // Removed since the snapshot was taken: left out, as POSIX allows.
         if (!listed && is_absent(listed.error())) continue;
         if (!listed) return fail(listed.error());
-        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3})) return {};
+        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3})) break;
     }
-    return {};
+    return mixed;
 }
 
 Result<void> Union::fsyncdir(NodeId id, bool data_only) {

@@ -17,12 +17,18 @@ Union::Union(BranchSet branches, UnionOptions options)
                                             return b->writable() &&
                                                    b->work().home() == WorkDirectory::Home::Root;
                                         })),
-      nodes_(options_.destroyed), cache_(options_.open_directories) {
+      listings_(options_.listed_names), nodes_([this](const Node& node) { destroyed(node); }),
+      cache_(options_.open_directories) {
     Stack all;
     for (std::size_t index = 0; index < branches_.size(); ++index) {
         all.push_back(static_cast<BranchIndex>(index));
     }
     nodes_.set_stack(nodes_.root(), all);
+}
+
+void Union::destroyed(const Node& node) {
+    if (node.is_directory()) return listings_.forget(node.id);
+    if (options_.destroyed) options_.destroyed(node.id);
 }
 
 Union::~Union() {

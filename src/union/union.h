@@ -18,6 +18,7 @@
 // branches only; EPERM, the name is one that the union hides.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,6 +42,7 @@
 #include "union/handle_table.h"
 #include "union/inode_flags.h"
 #include "union/inode_number.h"
+#include "union/listings.h"
 #include "union/merged_directory.h"
 #include "union/node_table.h"
 #include "union/plan.h"
@@ -71,6 +73,11 @@ struct UnionOptions {
     std::function<void(NodeId parent, const std::string& name)> outdated;
     // Told of nodes of non-directories that are no more: the id never comes back. The same.
     std::function<void(NodeId)> destroyed;
+    // Names of listings that are remembered, so that the kernel may keep what it holds of them.
+    std::size_t listed_names = 250'000;
+    // What has changed more recently may change once more without another time, unless its branch
+    // has fine times: file systems count in ticks, of 2 s at most.
+    std::chrono::nanoseconds tick = std::chrono::seconds(2);
     // Files that may be open at a time; one more is answered with EMFILE. What else is done needs
     // descriptors too.
     std::size_t open_files = 1'000'000;
@@ -134,11 +141,17 @@ public:
 
     // Directories.
     Result<HandleId> opendir(NodeId node);
+    // After opendir: what the kernel may do with the listing that it holds of the directory, if
+    // any. Where names of it were asked for one by one after it was kept, it is not kept again once
+    // the attributes handed out with it are older than `validity`: reading names and attributes
+    // together is faster then.
+    ListingUse recall_listing(HandleId handle, std::chrono::nanoseconds validity);
     // Calls visit(entry) for the names from `offset` on until it returns false. Offset 0 takes a
-    // new snapshot unless nothing was read yet.
-    Result<void> readdir(HandleId handle, std::uint64_t offset,
+    // new snapshot unless nothing was read yet. Returns whether the kernel must forget what it
+    // holds of the directory before this is answered: it may be mixed of two listings.
+    Result<bool> readdir(HandleId handle, std::uint64_t offset,
                          const std::function<bool(const DirectoryEntry&)>& visit);
-    void releasedir(HandleId handle) { directories_.remove(handle); }
+    void releasedir(HandleId handle);
     Result<void> fsyncdir(NodeId node, bool data_only);
 
     // Extended attributes. Empty spans ask for sizes. ENOTSUP: turned off.
@@ -163,6 +176,8 @@ public:
     // up since it was opened, one of the copy. Takes the node's lock, shared.
     Result<std::shared_ptr<const UniqueFd>>
     data_of(const std::shared_ptr<const FileHandle>& file) const;
+    // Whether whatever changes the object of the branch from now on is told by its change time.
+    bool is_settled(const Attributes& attributes, BranchIndex branch) const;
     // There is a branch that takes copies.
     bool writable() const noexcept { return writable_; }
 
@@ -192,6 +207,8 @@ private:
         // The file was copied up under another name: this is what the union shows. None of the hits
         // is on a writable branch then.
         std::optional<IndexedCopy> indexed;
+        // Each name of this lower file gets a copy of its own: there is no index for it.
+        bool alone = false;
     };
     // How the search for a name goes down the branches.
     struct Descent {
@@ -542,8 +559,10 @@ private:
         boost::container::small_vector<DirectoryRef, 4> directories;  // keeps them open
     };
     Result<OpenedSources> open_sources(const Node& node) const;
-    Result<std::shared_ptr<const MergedDirectory>> merge_names(const Node& node,
-                                                               const OpenedSources& opened) const;
+    Result<std::shared_ptr<const MergedDirectory>>
+    merge_names(const Node& node, const OpenedSources& opened, std::uint64_t stamp = 0) const;
+    // Of what the names are read from (MergedDirectory::stamp).
+    Result<std::uint64_t> stamp_of(const Node& node, const OpenedSources& opened) const;
     // Objects of the directory on a writable branch may have been copied up.
     Result<bool> is_impure(const Node& directory, BranchIndex branch) const;
     struct ListedObject {
@@ -613,6 +632,8 @@ private:
     Result<void> run_rename(const Request& request, const RenamePlan& plan, RenameSide& from,
                             RenameSide& to, unsigned flags);
 
+    void destroyed(const Node& node);
+
     const BranchSet branches_;
     const UnionOptions options_;
     // There are read-only branches: marks are looked for.
@@ -620,7 +641,8 @@ private:
     const bool writable_;
     // A branch keeps its work directory in its root, where it is hidden.
     const bool work_in_root_;
-    mutable NodeTable nodes_;
+    Listings listings_;
+    mutable NodeTable nodes_;  // tells listings_ of what is no more
     mutable DirectoryCache cache_;
     mutable FileSystemTags tags_;
     HandleTable<FileHandle> files_;

@@ -85,6 +85,13 @@ struct DirectoryHandle {
     std::shared_ptr<const MergedDirectory> names GUARDED_BY(mutex);
 };
 
+// What the kernel may do with the listing that it holds of a directory that was opened.
+enum class ListingUse : std::uint8_t {
+    None,  // neither use nor fill it: others read what the directory was
+    Fill,  // forget it; what is read now may be held
+    Keep,  // use it: nothing has changed
+};
+
 struct OpenedFile {
     HandleId handle = 0;
     std::shared_ptr<const FileHandle> file;

@@ -405,6 +405,32 @@ TEST_CASE("a lower file with several names is copied up once", "[layers][links]"
     CHECK((u.stat("b")->mode & 07777) == 0600);
 }
 
+TEST_CASE("without an index each name of a lower file becomes a file of its own",
+          "[layers][links]") {
+    LinkedLayers layers;
+    DrivenUnion& u = layers.u;
+    u.remount([](UnionOptions& options) { options.index = false; });
+    layers.check_one_file({"a", "b", "dir/c"}, "lower", 3);
+    REQUIRE(u.write("b", "new") == 0);
+    CHECK(u.read("b") == "new");
+    CHECK(u.read("a") == "lower");
+    CHECK(u.read("dir/c") == "lower");
+    CHECK(u.stat("b")->inode != u.stat("a")->inode);
+    REQUIRE(u.chmod("dir/c", 0600) == 0);
+    CHECK((u.stat("a")->mode & 07777) != 0600);
+    REQUIRE(u.rename("a", "moved") == 0);
+    CHECK(u.read("moved") == "lower");
+    CHECK(code(u.look("a")) == ENOENT);
+    REQUIRE(u.unlink("dir/c") == 0);
+    u.forget_all();
+    CHECK(u.read("b") == "new");
+    CHECK(u.read("moved") == "lower");
+    CHECK(code(u.look("dir/c")) == ENOENT);
+    u.remount();
+    CHECK(u.read("b") == "new");
+    CHECK(u.read("moved") == "lower");
+}
+
 TEST_CASE("names of a lower file come and go", "[layers][links]") {
     LinkedLayers layers;
     DrivenUnion& u = layers.u;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What others do to the branches shows in the union once the kernel's memory has run out.
+#include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +10,12 @@
 #include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
 
 #include "mount/files.h"
 #include "mount/mounted.h"
@@ -126,6 +134,116 @@ TEST_CASE("what is remembered is not asked for", "[cache]") {
         CHECK_FALSE(exists(united.path("missing")));
     }
     CHECK(united.mount.requests().count({"LOOKUP", "GETATTR", "STATX"}) == before);
+}
+
+// Until what was changed is old enough to be relied on.
+void settle() {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+}
+
+// Lists the directory; returns how often the daemon was asked for names.
+std::size_t reads_of(const Mount& mount, const std::string& path,
+                     const std::set<std::string>& expected) {
+    const std::size_t before = mount.requests().count({"READDIR", "READDIRPLUS"});
+    CHECK(names(path) == expected);
+    return mount.requests().count({"READDIR", "READDIRPLUS"}) - before;
+}
+
+TEST_CASE("an unchanged directory is listed from the kernel's memory", "[cache][listings]") {
+    const Union united({Ext4, Ext4}, "cache.entry=60,cache.attr=60", Mount::Style::Logging);
+    const std::string path = united.path("directory");
+    const std::string first = united.branches.path(0, "directory");
+    const std::string second = united.branches.path(1, "directory");
+    make_directory(first);
+    make_directory(second);
+    put(first + "/a", "");
+    put(second + "/b", "");
+    settle();
+    CHECK(reads_of(united.mount, path, {"a", "b"}) > 0);
+    CHECK(reads_of(united.mount, path, {"a", "b"}) == 0);
+    SECTION("a change behind the mount shows at once, though times are put back") {
+        const struct stat before = status(second);
+        put(second + "/c", "");
+        const timespec times[] = {before.st_atim, before.st_mtim};
+        REQUIRE(::utimensat(AT_FDCWD, second.c_str(), times, 0) == 0);
+        CHECK(names(path) == std::set<std::string>{"a", "b", "c"});
+    }
+    SECTION("a change through the mount shows at once") {
+        put(united.path("directory/c"), "");
+        CHECK(names(path) == std::set<std::string>{"a", "b", "c"});
+        REQUIRE(::unlink(united.path("directory/b").c_str()) == 0);
+        CHECK(names(path) == std::set<std::string>{"a", "c"});
+        settle();
+        CHECK(reads_of(united.mount, path, {"a", "c"}) > 0);
+        CHECK(reads_of(united.mount, path, {"a", "c"}) == 0);
+    }
+}
+
+TEST_CASE("listings are not kept where that is turned off", "[cache][listings]") {
+    const Union united({Ext4}, "cache.readdir=false", Mount::Style::Logging);
+    put(united.path("a"), "");
+    settle();
+    CHECK(reads_of(united.mount, united.path(), {"a"}) > 0);
+    CHECK(reads_of(united.mount, united.path(), {"a"}) > 0);
+}
+
+// Streams of all ages, changes by both sides: what lists anew sees what is there, and what was
+// there all the time is seen once by every stream.
+TEST_CASE("listings are right whatever happens meanwhile", "[cache][listings]") {
+    const Union united({Ext4, Ext4});
+    const std::string path = united.path("directory");
+    std::set<std::string> expected;
+    for (const std::size_t branch : {0, 1})
+        make_directory(united.branches.path(branch, "directory"));
+    for (int number = 0; number < 3000; ++number) {
+        const std::string name = "stays" + std::to_string(number);
+        put(united.branches.path(static_cast<std::size_t>(number % 2), "directory/" + name), "");
+        expected.insert(name);
+    }
+    settle();
+    using Stream = std::unique_ptr<DIR, int (*)(DIR*)>;
+    struct Reader {
+        Stream stream;
+        std::multiset<std::string> seen{};
+    };
+    std::vector<Reader> readers;
+    const auto read_some = [](Reader& reader, int count) {
+        while (count-- > 0) {
+            const dirent* const entry = ::readdir(reader.stream.get());
+            if (entry == nullptr) return false;
+            if (std::string_view(entry->d_name).starts_with("stays"))
+                reader.seen.insert(entry->d_name);
+        }
+        return true;
+    };
+    for (int round = 0; round < 60; ++round) {
+        if (round % 20 == 10) settle();
+        const std::string name = "comes" + std::to_string(round);
+        switch (round % 4) {
+            case 0: put(path + "/" + name, ""), expected.insert(name); break;
+            case 1:
+                put(united.branches.path(1, "directory/" + name), ""), expected.insert(name);
+                break;
+            case 2: {
+                const std::string gone = "comes" + std::to_string(round - 2);
+                REQUIRE(::unlink((path + "/" + gone).c_str()) == 0);
+                expected.erase(gone);
+                break;
+            }
+            default: break;
+        }
+        readers.push_back({Stream(::opendir(path.c_str()), ::closedir)});
+        REQUIRE(readers.back().stream);
+        for (Reader& reader : readers) read_some(reader, 37 * (round % 5 + 1));
+        if (round % 7 == 0) put("/proc/sys/vm/drop_caches", "1");
+        if (round % 3 == 0) CHECK(names(path) == expected);
+        if (readers.size() < 8) continue;
+        Reader last = std::move(readers.front());
+        readers.erase(readers.begin());
+        while (read_some(last, 100)) continue;
+        CHECK(last.seen.size() == 3000);
+        CHECK(std::set(last.seen.begin(), last.seen.end()).size() == 3000);
+    }
 }
 
 TEST_CASE("a symlink to outside does not lead the daemon out of a branch", "[cache][security]") {

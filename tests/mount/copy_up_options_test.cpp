@@ -37,6 +37,23 @@ TEST_CASE("copies go where their policy says", "[copy_up]") {
     CHECK(exists(branches.path(0, "directory/new")));
 }
 
+TEST_CASE("without an index a write goes to the name that was opened", "[copy_up][link]") {
+    const Branches branches{Ext4, Ext4};
+    put(branches.path(1, "a"), "content");
+    REQUIRE(::link(branches.path(1, "a").c_str(), branches.path(1, "b").c_str()) == 0);
+    const Mount mount(branches.spec({"RW", "RO"}), "copy_up.index=false,cache.exclusive");
+    CHECK(content(mount.path("a")) == "content");
+    const UniqueFd before = open_file(mount.path("a"), O_RDONLY);
+    CHECK(content(mount.path("b")) == "content");
+    put(mount.path("b"), "changed");
+    CHECK(content(mount.path("b")) == "changed");
+    CHECK(content(mount.path("a")) == "content");
+    CHECK(content(before.get()) == "content");
+    CHECK(status(mount.path("a")).st_ino != status(mount.path("b")).st_ino);
+    CHECK(content(branches.path(0, "b")) == "changed");
+    CHECK_FALSE(exists(branches.path(0, "a")));
+}
+
 TEST_CASE("marks are written in the form that was asked for", "[copy_up]") {
     const Branches branches{Ext4, Ext4};
     put(branches.path(1, "file"), "content");

@@ -207,11 +207,19 @@ TEST_CASE("pages are kept as long as the file is what it was", "[passthrough][ca
         CHECK_FALSE(files.attach(reader)->keep_pages);
         CHECK(files.attach(reader)->keep_pages);
     }
-    SECTION("not after it was open for writing") {
+    SECTION("when it was open for writing, too") {
         Opening writer = opening(1, Cached, true);
         writer.version = version(10);
-        CHECK_FALSE(files.attach(writer)->keep_pages);
+        CHECK(files.attach(writer)->keep_pages);
+        CHECK(files.attach(reader)->keep_pages);
+    }
+    SECTION("not when changes can't be told") {
+        reader.version.reset();
         CHECK_FALSE(files.attach(reader)->keep_pages);
+        CHECK_FALSE(files.attach(reader)->keep_pages);
+        reader.version = version(10);
+        CHECK_FALSE(files.attach(reader)->keep_pages);
+        CHECK(files.attach(reader)->keep_pages);
     }
     SECTION("not after it was passed through") {
         files.detach(1, false);
