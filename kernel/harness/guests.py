@@ -83,11 +83,21 @@ def archive(files):
     return bytes(out)
 
 
+def empty_disk():
+    """The image of an empty ext4."""
+    with tempfile.NamedTemporaryFile() as image:
+        image.truncate(8 << 20)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "^has_journal",
+                        image.name], check=True)
+        return image.read()
+
+
 def boot_qemu(kernel, tests, only="", processors=2):
     """QEMU with an initramfs of the programs."""
     directory, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     files = {name: (directory, b"") for name in ("dev", "proc", "sys", "tmp", "tests")}
     files["dev/console"] = (stat.S_IFCHR | 0o600, b"", (5, 1))
+    files["disk"] = (stat.S_IFREG | 0o644, empty_disk())
     files["init"] = (program, (tests / "guest").read_bytes())
     for path in sorted((tests / "qemu").iterdir()):
         files[f"tests/{path.name}"] = (program, path.read_bytes())
@@ -100,7 +110,9 @@ def boot_qemu(kernel, tests, only="", processors=2):
             "-nographic", "-no-reboot", "-serial", "stdio",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", str(kernel),
             "-initrd", initramfs.name, "-append",
-            f"console=ttyS0 panic=-1 reboot=t loglevel=5 guest_qemu=1 guest_only={only}"]))
+            "console=ttyS0 panic=-1 reboot=t loglevel=5 null_blk.nr_devices=1 null_blk.gb=1 "
+            "null_blk.bs=4096 null_blk.memory_backed=1 null_blk.irqmode=2 "
+            f"null_blk.completion_nsec=1000000 guest_qemu=1 guest_only={only}"]))
 
 
 BOOT = {"uml": boot_uml, "qemu": boot_qemu}
