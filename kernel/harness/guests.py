@@ -43,26 +43,27 @@ class Outcome:
                 self.reports.append(line)
 
 
-def run(command):
+def run(command, time_limit=TIME_LIMIT):
     """Runs a guest to its end; its console."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=TIME_LIMIT, check=False)
+                              stderr=subprocess.STDOUT, timeout=time_limit, check=False)
         return done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as expired:
         return (expired.stdout or b"").decode(errors="replace") + "\nguest: no end\n"
 
 
-def boot_uml(kernel, tests, only=""):
-    """User-Mode Linux: its root is the host's, its /tmp is its own."""
+def boot_uml(kernel, tests, only="", programs=None, memory="768M", time_limit=TIME_LIMIT):
+    """User-Mode Linux: its root is the host's, its /tmp is its own. Runs `programs`, a directory,
+    instead of those built for it."""
     with tempfile.TemporaryDirectory() as private:
         # Where it keeps its memory; a /tmp that forbids mapping for execution would not do.
         environment = dict(os.environ, TMPDIR=private, HOME=private)
-        command = [kernel, "mem=768M", "rootfstype=hostfs", "rootflags=/", "root=/dev/root", "ro",
-                   f"init={tests}/guest", f"guest_tests={tests}/uml", f"guest_only={only}",
+        command = [kernel, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "root=/dev/root", "ro",
+                   f"init={tests}/guest", f"guest_tests={programs or tests / 'uml'}", f"guest_only={only}",
                    "con=null", "con0=fd:0,fd:1", "loglevel=5"]
         return Outcome(run(["env", *(f"{key}={environment[key]}" for key in ("TMPDIR", "HOME")),
-                            *map(str, command)]))
+                            *map(str, command)], time_limit))
 
 
 def archive(files):
