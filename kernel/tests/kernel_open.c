@@ -4,264 +4,7 @@
  * an inode, opens that the kernel makes with them, and taking them back.
  */
 #define _GNU_SOURCE
-#include "server.h"
-#include "test.h"
-
-#include <fcntl.h>
-#include <linux/fs.h>
-#include <pthread.h>
-#include <sys/file.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
-/* This test also has to be built, and to fail, where the headers are of a stock kernel. */
-#ifndef FUSE_PASSTHROUGH_ATTACH
-#define FUSE_PASSTHROUGH_ATTACH (1ULL << 54)
-#define FUSE_BACKING_ATTACH_READ (1 << 16)
-#define FUSE_BACKING_ATTACH_WRITE (1 << 17)
-#define FUSE_ATTR_BACKING (1 << 16)
-#define FUSE_OPEN_HANDLE (1 << 16)
-#endif
-
-#define READ FUSE_BACKING_ATTACH_READ
-#define WRITE FUSE_BACKING_ATTACH_WRITE
-#define PATH "/tmp/mount/file"
-
-enum { FILE_NODE = 2, MANY_NODES = 1000 };
-
-/* What the server does beyond K1's, in memory shared with it. */
-static struct plan {
-	atomic_uint attach;	  /* registration flags of what the next entries name; 0: nothing */
-	atomic_uint attach_open;  /* the same for the answer to OPEN */
-	atomic_bool twice;	  /* name it in the entry, and take it back before the answer is sent */
-	atomic_bool missing;	  /* the file is created by the first CREATE */
-	atomic_int id[SERVER_FILES], error;
-	atomic_uint handles, fh_seen, locks;
-	unsigned many;		  /* files "0", "1", ... beside */
-	const char *backing;	  /* path of the backing; NULL: the file's descriptor */
-} *plan;
-
-static struct server *server;
-static struct served_file *file;
-
-static unsigned seen(unsigned opcode)
-{
-	return atomic_load(&server->requests[opcode]);
-}
-
-/* ---- The server's part ---- */
-
-static int register_backing(struct server *by, struct served_file *of, unsigned flags)
-{
-	char name[64];
-	int fd, id;
-
-	if (plan->backing)
-		snprintf(name, sizeof(name), "%s", plan->backing);
-	else
-		snprintf(name, sizeof(name), "/proc/self/fd/%d", of->data);
-	fd = open(name, O_PATH | O_CLOEXEC);
-	id = fd < 0 ? -errno : server_register_as(by, fd, flags);
-	if (id < 0)
-		atomic_store(&plan->error, -id);
-	close(fd);
-	return id;
-}
-
-static void attach(struct server *by, struct served_file *of, struct fuse_entry_out *entry)
-{
-	unsigned flags = atomic_load(&plan->attach);
-	int id = flags ? register_backing(by, of, flags) : -1;
-
-	if (id <= 0)
-		return;
-	entry->attr.flags |= FUSE_ATTR_BACKING;
-	entry->attr.rdev = (uint32_t)id;
-	atomic_store(&plan->id[of - by->files], id);
-	if (plan->twice)
-		server_unregister(by, id);
-}
-
-static bool hook_lookup(struct server *by, const struct fuse_in_header *in, const char *name)
-{
-	struct fuse_entry_out entry;
-	char *end;
-	unsigned long number = strtoul(name, &end, 10);
-
-	if (in->nodeid != FUSE_ROOT_ID)
-		return false;
-	if (plan->many && !*end && number < plan->many) {
-		server_entry(by, &by->files[0], &entry);
-		attach(by, &by->files[0], &entry);
-		entry.nodeid = MANY_NODES + number;
-		server_reply(by, in->unique, 0, &entry, sizeof(entry));
-		return true;
-	}
-	if (strcmp(name, "file") && strcmp(name, "link"))
-		return false;
-	if (plan->missing)
-		return server_reply(by, in->unique, ENOENT, NULL, 0), true;
-	server_entry(by, &by->files[0], &entry);
-	attach(by, &by->files[0], &entry);
-	server_reply(by, in->unique, 0, &entry, sizeof(entry));
-	return true;
-}
-
-static bool hook_create(struct server *by, const struct fuse_in_header *in)
-{
-	struct {
-		struct fuse_entry_out entry;
-		struct fuse_open_out open;
-	} out;
-
-	plan->missing = false;
-	server_entry(by, &by->files[0], &out.entry);
-	attach(by, &by->files[0], &out.entry);
-	server_open_out(&by->files[0], &out.open);
-	out.open.open_flags |= FOPEN_PASSTHROUGH;
-	out.open.backing_id = (int32_t)out.entry.attr.rdev;
-	server_reply(by, in->unique, 0, &out, sizeof(out));
-	return true;
-}
-
-static bool hook_readdirplus(struct server *by, const struct fuse_in_header *in, uint64_t offset)
-{
-	struct {
-		struct fuse_entry_out entry;
-		struct fuse_dirent dirent;
-		char name[8];
-	} out = { .dirent = { .ino = 2, .off = 1, .namelen = 4, .type = S_IFREG >> 12 } };
-
-	if (offset)
-		return server_reply(by, in->unique, 0, NULL, 0), true;
-	memcpy(out.dirent.name, "file", 4);
-	server_entry(by, &by->files[0], &out.entry);
-	attach(by, &by->files[0], &out.entry);
-	server_reply(by, in->unique, 0, &out, FUSE_DIRENTPLUS_SIZE((&(struct fuse_direntplus){
-							      .dirent.namelen = 4 })));
-	return true;
-}
-
-static bool hook_open(struct server *by, const struct fuse_in_header *in,
-		      const struct fuse_open_in *asked)
-{
-	struct served_file *of = &by->files[0];
-	struct fuse_open_out out;
-	unsigned flags = atomic_load(&plan->attach_open);
-
-	if (in->nodeid != FILE_NODE)
-		return false;
-	server_open_out(of, &out);
-	if (asked->open_flags & FUSE_OPEN_HANDLE)
-		atomic_fetch_add(&plan->handles, 1);
-	if (out.open_flags & FOPEN_PASSTHROUGH && !out.backing_id)
-		out.backing_id = atomic_load(&plan->id[0]);
-	if (flags) {
-		out.open_flags = FOPEN_PASSTHROUGH | FOPEN_NOFLUSH;
-		out.backing_id = register_backing(by, of, flags);
-		atomic_store(&plan->id[0], out.backing_id);
-	}
-	if (asked->flags & O_TRUNC)
-		ftruncate(of->data, 0);
-	server_reply(by, in->unique, 0, &out, sizeof(out));
-	return true;
-}
-
-static bool hook(struct server *by, const struct fuse_in_header *in, const void *argument)
-{
-	const struct fuse_ioctl_in *ioctl_in = argument;
-	const struct fuse_lk_in *lock = argument;
-	struct fuse_ioctl_out out = { 0 };
-
-	switch (in->opcode) {
-	case FUSE_LOOKUP: return hook_lookup(by, in, argument);
-	case FUSE_CREATE: return hook_create(by, in);
-	case FUSE_OPEN: return hook_open(by, in, argument);
-	case FUSE_READDIRPLUS:
-		return hook_readdirplus(by, in, ((const struct fuse_read_in *)argument)->offset);
-	case FUSE_IOCTL:
-		atomic_store(&plan->fh_seen, (unsigned)ioctl_in->fh);
-		server_reply(by, in->unique, 0, &out, sizeof(out));
-		return true;
-	case FUSE_SETLK:
-	case FUSE_SETLKW:
-		atomic_store(&plan->fh_seen, (unsigned)lock->fh);
-		atomic_fetch_add(&plan->locks, 1);
-		server_reply(by, in->unique, 0, NULL, 0);
-		return true;
-	default: return false;
-	}
-}
-
-/* ---- The test's part ---- */
-
-static void prepare(unsigned attach_flags)
-{
-	int fd = open("/tmp/data", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	char content[4096];
-
-	plan = mmap(NULL, sizeof(*plan), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	CHECK(plan != MAP_FAILED && fd >= 0);
-	for (unsigned i = 0; i < sizeof(content); i++)
-		content[i] = (char)('a' + i % 26);
-	CHECK_EQUAL(write(fd, content, sizeof(content)), sizeof(content));
-	server = server_new("/tmp/mount");
-	server->wanted |= FUSE_PASSTHROUGH_ATTACH | FUSE_ATOMIC_O_TRUNC | FUSE_DO_READDIRPLUS;
-	server->hook = hook;
-	file = server_add(server, "file", fd);
-	atomic_store(&plan->attach, attach_flags);
-}
-
-static void mount_attached(unsigned attach_flags)
-{
-	prepare(attach_flags);
-	server_mount(server);
-	CHECK(server->offered & FUSE_PASSTHROUGH_ATTACH);
-}
-
-/* What the kernel closed has arrived: requests are answered in any order, but quickly. */
-static void settle(void)
-{
-	struct stat now;
-
-	for (int i = 0; i < 20; i++) {
-		stat("/tmp/mount/none", &now);
-		usleep(1000);
-	}
-}
-
-static void check_reads(int fd)
-{
-	char got[4096] = "";
-
-	CHECK(fd >= 0);
-	CHECK_EQUAL(pread(fd, got, sizeof(got), 0), sizeof(got));
-	CHECK(got[0] == 'a' && got[25] == 'z' && got[4095] == 'a' + 4095 % 26);
-}
-
-/* The server was asked for so many opens, and for nothing that belongs to an open file. */
-static void check_opens(unsigned opens)
-{
-	settle();
-	CHECK_EQUAL(seen(FUSE_OPEN), opens);
-	CHECK_EQUAL(seen(FUSE_READ) + seen(FUSE_WRITE), 0);
-	if (!opens)
-		CHECK_EQUAL(seen(FUSE_RELEASE) + seen(FUSE_FLUSH), 0);
-}
-
-static int take_back(void)
-{
-	uint32_t id = (uint32_t)atomic_load(&plan->id[0]);
-	int left = ioctl(server->device, FUSE_DEV_IOC_BACKING_CLOSE, &id);
-
-	return left < 0 ? -errno : left;
-}
+#include "attaching.h"
 
 static void offered(void)
 {
@@ -464,104 +207,10 @@ static void taken_back_unused(void)
 static void taken_back_on_the_way(void)
 {
 	mount_attached(READ);
-	plan->twice = true;
+	plan->closed_early = true;
 	check_reads(open(PATH, O_RDONLY));
 	settle();
 	CHECK_EQUAL(seen(FUSE_OPEN), 1);
-}
-
-enum { OPENERS = 4, EACH = 1500, ROUNDS = 40 };
-static atomic_uint opened, going;
-static atomic_bool taken;
-static int held[OPENERS][EACH];
-
-static void *open_and_hold(void *argument)
-{
-	int *mine = argument;
-
-	atomic_fetch_add(&going, 1);
-	for (int i = 0; i < EACH; i++) {
-		/* A few after it was taken back, too. */
-		bool last = atomic_load(&taken);
-
-		mine[i] = open(PATH, O_RDONLY);
-		CHECK(mine[i] >= 0);
-		atomic_fetch_add(&opened, 1);
-		if (last && i + 3 < EACH) {
-			for (int j = 1; j < 3; j++, atomic_fetch_add(&opened, 1))
-				CHECK((mine[i + j] = open(PATH, O_RDONLY)) >= 0);
-			break;
-		}
-	}
-	return NULL;
-}
-
-/* Every open is either in the number that taking back returned, or was asked for. */
-static void race(void)
-{
-	struct rlimit files = { 16000, 16000 };
-	unsigned by_kernel = 0;
-
-	setrlimit(RLIMIT_NOFILE, &files);
-	mount_attached(0);
-	atomic_store(&file->open_flags, FOPEN_PASSTHROUGH | FOPEN_NOFLUSH);
-	for (int round = 0; round < ROUNDS; round++) {
-		pthread_t threads[OPENERS];
-		unsigned before = seen(FUSE_OPEN), ours;
-		int fd, left;
-
-		memset(held, -1, sizeof(held));
-		atomic_store(&opened, 0);
-		atomic_store(&going, 0);
-		atomic_store(&taken, false);
-		/* The first open attaches, answered with the attaching id; later asks get it too. */
-		atomic_store(&plan->attach_open, READ);
-		check_reads(fd = open(PATH, O_RDONLY));
-		atomic_store(&plan->attach_open, 0);
-		CHECK_EQUAL(seen(FUSE_OPEN), before + 1);
-		for (int i = 0; i < OPENERS; i++)
-			pthread_create(&threads[i], NULL, open_and_hold, held[i]);
-		while (atomic_load(&going) < OPENERS ||
-		       atomic_load(&opened) < (unsigned)(round * 7 % 300 + 1))
-			usleep(0);
-		left = take_back();
-		atomic_store(&taken, true);
-		for (int i = 0; i < OPENERS; i++)
-			pthread_join(threads[i], NULL);
-		ours = atomic_load(&opened);
-		CHECK(left >= 0);
-		CHECK_EQUAL(ours - (unsigned)left, seen(FUSE_OPEN) - before - 1);
-		by_kernel += (unsigned)left;
-		for (int i = 0; i < OPENERS; i++)
-			for (int j = 0; j < EACH; j++)
-				if (held[i][j] >= 0)
-					close(held[i][j]);
-		close(fd);
-		CHECK_EQUAL(take_back(), 0);
-		settle();
-	}
-	CHECK(by_kernel > 0);
-}
-
-static void mount_backing(void)
-{
-	int fd;
-
-	CHECK(mkdir("/tmp/back", 0755) == 0);
-	CHECK(mount("none", "/tmp/back", "tmpfs", 0, NULL) == 0);
-	fd = open("/tmp/back/data", O_RDWR | O_CREAT, 0666);
-	CHECK(fd >= 0 && ftruncate(fd, 4096) == 0);
-	close(fd);
-	plan->backing = "/tmp/back/data";
-}
-
-static void drop_caches(void)
-{
-	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY);
-
-	CHECK(fd >= 0 && write(fd, "2", 1) == 1);
-	close(fd);
-	settle();
 }
 
 static void evicted(void)
@@ -634,6 +283,34 @@ static void read_only_backing(void)
 	CHECK_EQUAL(server_register_as(server, fd, 1 << 18), -EINVAL);
 	fd = open("/tmp", O_PATH);
 	CHECK(server_register_as(server, fd, READ) < 0);
+}
+
+/* The FUSE mount itself: the reply makes a file, and attaches nothing. */
+static void read_only_mount(void)
+{
+	mount_attached(WRITE);
+	CHECK(mount(NULL, "/tmp/mount", NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+	check_reads(open(PATH, O_RDONLY));
+	CHECK(plan->id[0] > 0);
+	CHECK_EQUAL(take_back(), -ENOENT);
+	CHECK_EQUAL(seen(FUSE_OPEN), 1);
+	CHECK_ERROR(open(PATH, O_RDWR), EROFS);
+}
+
+/* A server that knows no OPEN: everything is cached, and nothing is opened beside. */
+static void without_open(void)
+{
+	int fd;
+
+	prepare(READ);
+	plan->no_open = true;
+	server_mount(server);
+	check_reads(fd = open("/tmp/mount/link", O_RDWR));
+	close(fd);
+	check_reads(fd = open(PATH, O_RDONLY));
+	check_reads(open(PATH, O_RDWR));
+	CHECK_EQUAL(seen(FUSE_OPEN), 1);
+	CHECK(seen(FUSE_READ) > 0);
 }
 
 static void unprivileged(void)
@@ -866,67 +543,6 @@ static void server_gone(void)
 	check_reads(fd);
 }
 
-/* ---- Figures ---- */
-
-enum { LOOPS = 4000, FIGURE_ROUNDS = 9 };
-
-static double once(const char *path, bool with_read)
-{
-	struct timespec start, end;
-	char data[4096];
-
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	for (int i = 0; i < LOOPS; i++) {
-		int fd = open(path, O_RDONLY);
-
-		if (with_read && read(fd, data, sizeof(data)) != sizeof(data))
-			FAIL("read");
-		close(fd);
-	}
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	return ((double)(end.tv_sec - start.tv_sec) * 1e6 +
-		(double)(end.tv_nsec - start.tv_nsec) / 1e3) / LOOPS;
-}
-
-static int ascending(const void *a, const void *b)
-{
-	double one = *(const double *)a, other = *(const double *)b;
-
-	return (one > other) - (one < other);
-}
-
-/* The file itself, opened through the server (in passthrough, with one id), and by the kernel; in
- * turns, medians. On a kernel without the patch the last is missing. */
-static void figures(void)
-{
-	static const char *const paths[] = { "/tmp/data", "/tmp/mount/asked", PATH };
-	static const char *const names[] = { "native", "asked", "attached" };
-	double took[2][3][FIGURE_ROUNDS];
-	struct served_file *asked;
-	unsigned columns;
-
-	prepare(READ);
-	asked = server_add(server, "asked", file->data);
-	server->threads = 1;
-	server_mount(server);
-	columns = server->offered & FUSE_PASSTHROUGH_ATTACH ? 3 : 2;
-	atomic_store(&asked->open_flags, FOPEN_PASSTHROUGH | FOPEN_NOFLUSH);
-	atomic_store(&asked->backing_id, server_register(server, file->data));
-	for (int round = 0; round < FIGURE_ROUNDS; round++)
-		for (int read = 0; read < 2; read++)
-			for (unsigned i = 0; i < columns; i++)
-				took[read][(i + (unsigned)round) % columns][round] =
-					once(paths[(i + (unsigned)round) % columns], read);
-	for (int read = 0; read < 2; read++)
-		for (unsigned i = 0; i < columns; i++) {
-			qsort(took[read][i], FIGURE_ROUNDS, sizeof(double), ascending);
-			FIGURE("open+%sclose,%s %.2f us (%.2f to %.2f)", read ? "read+" : "",
-			       names[i], took[read][i][FIGURE_ROUNDS / 2], took[read][i][0],
-			       took[read][i][FIGURE_ROUNDS - 1]);
-		}
-	CHECK_EQUAL(asked->opens, 2 * FIGURE_ROUNDS * LOOPS);
-}
-
 static const struct test tests[] = {
 	{ "the kernel offers to open by itself", NEEDS(5), offered },
 	{ "open, read and close without a request", NEEDS(5), reads },
@@ -940,11 +556,12 @@ static const struct test tests[] = {
 	{ "taken back with files open", NEEDS(5), taken_back },
 	{ "taken back, nobody has it open", NEEDS(5), taken_back_unused },
 	{ "taken back while the entry is on its way", NEEDS(5), taken_back_on_the_way },
-	{ "opens racing with the taking back", NEEDS(5), race },
 	{ "eviction drops the backing", NEEDS(5), evicted },
 	{ "unmounting leaves nothing busy", NEEDS(5), unmounted },
 	{ "more inodes than the server may have descriptors", NEEDS(5), many },
 	{ "for writing on a read-only mount: refused", NEEDS(5), read_only_backing },
+	{ "for writing, the mount itself is read-only: not attached", NEEDS(5), read_only_mount },
+	{ "a server without OPEN", NEEDS(5), without_open },
 	{ "attaching without privilege: refused", NEEDS(5), unprivileged },
 	{ "attaching without default_permissions: refused", NEEDS(5), no_default_permissions },
 	{ "attaching without having asked for it: refused", NEEDS(5), not_negotiated },
@@ -958,7 +575,6 @@ static const struct test tests[] = {
 	{ "two names", NEEDS(5), hard_links },
 	{ "another id replaces the first one", NEEDS(5), replaced },
 	{ "the server is gone", NEEDS(5), server_gone },
-	{ "figures", 0, figures },
 };
 
 TEST_MAIN(tests)
