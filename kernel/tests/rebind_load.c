@@ -98,7 +98,7 @@ static void *load_mapper(void *data)
 
 static void load_versions(void)
 {
-	enum { THREADS = 8, VERSIONS = 2000 };
+	enum { THREADS = 8, VERSIONS = 1000000 };
 	static uint32_t words[LOAD_SIZE / 4];
 	pthread_t thread[THREADS];
 	const char *limit = getenv("REBIND_LOAD_MS");
