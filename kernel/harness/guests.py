@@ -43,26 +43,27 @@ class Outcome:
                 self.reports.append(line)
 
 
-def run(command):
+def run(command, time_limit=TIME_LIMIT):
     """Runs a guest to its end; its console."""
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=TIME_LIMIT, check=False)
+                              stderr=subprocess.STDOUT, timeout=time_limit, check=False)
         return done.stdout.decode(errors="replace")
     except subprocess.TimeoutExpired as expired:
         return (expired.stdout or b"").decode(errors="replace") + "\nguest: no end\n"
 
 
-def boot_uml(kernel, tests, only=""):
-    """User-Mode Linux: its root is the host's, its /tmp is its own."""
+def boot_uml(kernel, tests, only="", programs=None, memory="768M", time_limit=TIME_LIMIT):
+    """User-Mode Linux: its root is the host's, its /tmp is its own. Runs `programs`, a directory,
+    instead of those built for it."""
     with tempfile.TemporaryDirectory() as private:
         # Where it keeps its memory; a /tmp that forbids mapping for execution would not do.
         environment = dict(os.environ, TMPDIR=private, HOME=private)
-        command = [kernel, "mem=768M", "rootfstype=hostfs", "rootflags=/", "root=/dev/root", "ro",
-                   f"init={tests}/guest", f"guest_tests={tests}/uml", f"guest_only={only}",
+        command = [kernel, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "root=/dev/root", "ro",
+                   f"init={tests}/guest", f"guest_tests={programs or tests / 'uml'}", f"guest_only={only}",
                    "con=null", "con0=fd:0,fd:1", "loglevel=5"]
         return Outcome(run(["env", *(f"{key}={environment[key]}" for key in ("TMPDIR", "HOME")),
-                            *map(str, command)]))
+                            *map(str, command)], time_limit))
 
 
 def archive(files):
@@ -83,11 +84,21 @@ def archive(files):
     return bytes(out)
 
 
+def empty_disk():
+    """The image of an empty ext4."""
+    with tempfile.NamedTemporaryFile() as image:
+        image.truncate(8 << 20)
+        subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", "-b", "4096", "-O", "^has_journal",
+                        image.name], check=True)
+        return image.read()
+
+
 def boot_qemu(kernel, tests, only="", processors=2):
     """QEMU with an initramfs of the programs."""
     directory, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     files = {name: (directory, b"") for name in ("dev", "proc", "sys", "tmp", "tests")}
     files["dev/console"] = (stat.S_IFCHR | 0o600, b"", (5, 1))
+    files["disk"] = (stat.S_IFREG | 0o644, empty_disk())
     files["init"] = (program, (tests / "guest").read_bytes())
     for path in sorted((tests / "qemu").iterdir()):
         files[f"tests/{path.name}"] = (program, path.read_bytes())
@@ -100,7 +111,9 @@ def boot_qemu(kernel, tests, only="", processors=2):
             "-nographic", "-no-reboot", "-serial", "stdio",
             "-device", "isa-debug-exit,iobase=0xf4,iosize=1", "-kernel", str(kernel),
             "-initrd", initramfs.name, "-append",
-            f"console=ttyS0 panic=-1 reboot=t loglevel=5 guest_qemu=1 guest_only={only}"]))
+            "console=ttyS0 panic=-1 reboot=t loglevel=5 null_blk.nr_devices=1 null_blk.gb=1 "
+            "null_blk.bs=4096 null_blk.memory_backed=1 null_blk.irqmode=2 "
+            f"null_blk.completion_nsec=1000000 guest_qemu=1 guest_only={only}"]))
 
 
 BOOT = {"uml": boot_uml, "qemu": boot_qemu}

@@ -114,6 +114,37 @@ static void copy_up_at_open(void)
 	CHECK_EQUAL(pread(reader, bytes, 16, 0), 2);
 }
 
+static void second_id_moves(void)
+{
+	start();
+	struct node *node = add(&outer, 0, filled("old", 'o', 4096), true);
+	struct fuse_backing_map map = {.fd = node->fd};
+	int first = open_at(&outer, 0, O_RDONLY), first_id = node->id;
+	node->id = ioctl(outer.dev, FUSE_DEV_IOC_BACKING_OPEN, &map);
+	CHECK(node->id > 0 && node->id != first_id);
+	int second = open_at(&outer, 0, O_RDONLY);
+	/* Both belong to the backing that the inode has. */
+	CHECK_EQUAL(rebind(&outer, first_id, filled("new", 'n', 4096)), 0);
+	CHECK_EQUAL(content(first, 4096), 'n');
+	CHECK_EQUAL(content(second, 4096), 'n');
+	/* The second id still is of the old file. */
+	CHECK_ERROR(try_open(&outer, 0, O_RDONLY), EIO);
+	node->id = first_id;
+	CHECK_EQUAL(content(open_at(&outer, 0, O_RDONLY), 4096), 'n');
+}
+
+static void id_0_is_the_new_file(void)
+{
+	start();
+	struct node *node = add(&outer, 0, filled("old", 'o', 4096), true);
+	open_at(&outer, 0, O_RDONLY);
+	CHECK_EQUAL(rebind(&outer, node->id, filled("new", 'n', 4096)), 0);
+	node->reuses = true;
+	int writer = open_at(&outer, 0, O_RDWR);
+	CHECK_EQUAL(content(writer, 4096), 'n');
+	CHECK_EQUAL(rebind(&outer, node->id, filled("third", '3', 4096)), EBUSY);
+}
+
 static void splice_follows(void)
 {
 	start();
@@ -419,6 +450,8 @@ static const struct test tests[] = {
 	{ "opens after the rebind share, also for writing", NEEDS(4), later_opens_share },
 	{ "an id is rebound while nothing is open by it", NEEDS(4), before_any_open },
 	{ "a copy-up before an open for writing is answered", NEEDS(4), copy_up_at_open },
+	{ "files of the same inode by another id move, too", NEEDS(1) | NEEDS(4), second_id_moves },
+	{ "id 0 opens the new file", NEEDS(3) | NEEDS(4), id_0_is_the_new_file },
 	{ "splice and sendfile read the new file", NEEDS(4), splice_follows },
 	{ "a mapping keeps the old file, a later one has the new", NEEDS(4), mappings },
 	{ "the old file system can be unmounted", NEEDS(4), old_file_is_let_go },

@@ -147,8 +147,10 @@ static void load_versions(void)
 	CHECK(atomic_load(&reads_done) > 100 && version > 10);
 }
 
-/* As fsx does it: one copy-up after the other, each amid random writes, truncations and reads, that are compared with a
- * model through descriptors that are older than the copy-up and newer than it. */
+/*
+ * As fsx does it: one copy-up after the other, each amid random writes, truncations and reads, which
+ * are compared with a model through descriptors that are older than the copy-up and newer than it.
+ */
 static void load_copy_up(void)
 {
 	enum { MAX = 200000, OPERATIONS = 150 };
@@ -223,7 +225,7 @@ static void load_copy_up(void)
 }
 
 static const struct test tests[] = {
-	{ "readers, openers and mappers across many rebinds see whole versions, in order", NEEDS(4), load_versions },
+	{ "many rebinds under load: whole versions, in order", NEEDS(4), load_versions },
 	{ "random writes and reads across copy-ups agree with a model", NEEDS(4), load_copy_up },
 };
 

@@ -31,6 +31,7 @@ struct node {			/* node id: index + 2; name: "0", "1", ... */
 	int fd;			/* its data */
 	int id;			/* its backing, 0: none */
 	bool passes;		/* opens are answered with it */
+	bool reuses;		/* opens are answered with id 0 */
 	bool lower;		/* an open for writing copies it up first */
 	/* Of the inner mount: */
 	int opens;		/* so many since the start */
@@ -55,7 +56,8 @@ struct mount {
 	int rebound;		/* last result of a copy-up's rebind */
 };
 
-static inline void answer(struct mount *m, uint64_t unique, int error, const void *data, size_t size)
+static inline void answer(struct mount *m, uint64_t unique, int error, const void *data,
+			  size_t size)
 {
 	char buffer[sizeof(struct fuse_out_header) + 140000];
 	struct fuse_out_header *header = (void *)buffer;
@@ -99,7 +101,7 @@ static inline int new_file(const char *name)
 	return fd;
 }
 
-/* The copy is complete before the kernel is told of it, and that is done before the open is answered. */
+/* The copy is complete before the kernel is told, and that is done before the open is answered. */
 static inline int copy_up(struct mount *m, struct node *node)
 {
 	static atomic_int count;
@@ -121,7 +123,8 @@ static inline int copy_up(struct mount *m, struct node *node)
 	return 0;
 }
 
-static inline int open_node(struct mount *m, struct node *node, uint32_t flags, struct fuse_open_out *out)
+static inline int open_node(struct mount *m, struct node *node, uint32_t flags,
+			    struct fuse_open_out *out)
 {
 	memset(out, 0, sizeof *out);
 	/* At exit, FLUSH would wait for servers that are gone. */
@@ -142,7 +145,7 @@ static inline int open_node(struct mount *m, struct node *node, uint32_t flags, 
 			return errno;
 	}
 	out->open_flags |= FOPEN_PASSTHROUGH;
-	out->backing_id = node->id;
+	out->backing_id = node->reuses ? 0 : node->id;
 	return 0;
 }
 
@@ -155,7 +158,8 @@ static inline void read_node(struct mount *m, struct node *node, uint64_t unique
 	answer(m, unique, got < 0 ? errno : 0, bytes, got < 0 ? 0 : got);
 }
 
-static inline void hold(struct mount *m, struct node *node, uint64_t unique, const struct fuse_read_in *in)
+static inline void hold(struct mount *m, struct node *node, uint64_t unique,
+			const struct fuse_read_in *in)
 {
 	int n = node->holding++;
 	CHECK(n < 16);
