@@ -185,7 +185,7 @@ static inline void serve_one(struct mount *m, struct fuse_in_header *header, voi
 	switch (header->opcode) {
 	case FUSE_INIT: {
 		const struct fuse_init_in *in = body;
-		uint64_t want = FUSE_INIT_EXT;
+		uint64_t want = FUSE_INIT_EXT | FUSE_ASYNC_DIO;
 
 		if (m->kind >= PASSES)
 			want |= FUSE_PASSTHROUGH;
