@@ -22,15 +22,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* This test also has to be built, and to fail, where the headers are of a stock kernel. */
-#ifndef FUSE_PASSTHROUGH_ATTACH
-#define FUSE_PASSTHROUGH_ATTACH (1ULL << 54)
-#define FUSE_BACKING_ATTACH_READ (1 << 16)
-#define FUSE_BACKING_ATTACH_WRITE (1 << 17)
-#define FUSE_ATTR_BACKING (1 << 16)
-#define FUSE_OPEN_HANDLE (1 << 16)
-#endif
-
 #define READ FUSE_BACKING_ATTACH_READ
 #define WRITE FUSE_BACKING_ATTACH_WRITE
 #define PATH "/tmp/mount/file"

@@ -529,6 +529,32 @@ static void replaced(void)
 	CHECK_EQUAL(take_back(), 1);
 }
 
+/* Rebinding the attached id (patch 4) moves what the kernel opened, and what it is going to open. */
+static void rebound(void)
+{
+	struct fuse_backing_rebind rebind;
+	int fd, reader;
+	char got;
+
+	prepare(READ);
+	server->wanted |= FUSE_PASSTHROUGH_REBIND;
+	server_mount(server);
+	check_reads(reader = open(PATH, O_RDONLY));
+	fd = open("/tmp/copy", O_RDWR | O_CREAT | O_EXCL, 0666);
+	CHECK_EQUAL(write(fd, "COPY", 4), 4);
+	rebind = (struct fuse_backing_rebind){ .backing_id = (uint32_t)plan->id[0], .fd = fd };
+	CHECK(ioctl(server->device, FUSE_DEV_IOC_BACKING_REBIND, &rebind) == 0);
+	CHECK_EQUAL(pread(reader, &got, 1, 0), 1);
+	CHECK_EQUAL(got, 'C');
+	CHECK_EQUAL(lseek(reader, 0, SEEK_HOLE), 4);
+	close(reader);
+	reader = open(PATH, O_RDONLY);
+	CHECK_EQUAL(pread(reader, &got, 1, 3), 1);
+	CHECK_EQUAL(got, 'Y');
+	check_opens(0);
+	CHECK_EQUAL(take_back(), 1);
+}
+
 static void server_gone(void)
 {
 	int fd;
@@ -574,6 +600,7 @@ static const struct test tests[] = {
 	{ "executed", NEEDS(5), executed },
 	{ "two names", NEEDS(5), hard_links },
 	{ "another id replaces the first one", NEEDS(5), replaced },
+	{ "the attached id is rebound", NEEDS(4) | NEEDS(5), rebound },
 	{ "the server is gone", NEEDS(5), server_gone },
 };
 

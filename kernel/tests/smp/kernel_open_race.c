@@ -166,7 +166,7 @@ static void all_at_once(void)
 
 /* ---- Figures ---- */
 
-enum { LOOPS = 4000, FIGURE_ROUNDS = 9 };
+enum { LOOPS = 400, FIGURE_ROUNDS = 5 };
 
 static double once(const char *path, bool with_read)
 {
