@@ -150,7 +150,7 @@ static void all_at_once(void)
 	close(id);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, what[i], NULL);
-	sleep(8);
+	sleep(4);
 	atomic_store(&stop, true);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
@@ -166,7 +166,11 @@ static void all_at_once(void)
 
 /* ---- Figures ---- */
 
+<<<<<<< HEAD
 enum { LOOPS = 400, FIGURE_ROUNDS = 5 };
+=======
+enum { LOOPS = 1000, FIGURE_ROUNDS = 9 };
+>>>>>>> k3
 
 static double once(const char *path, bool with_read)
 {
