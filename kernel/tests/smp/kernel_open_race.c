@@ -166,11 +166,7 @@ static void all_at_once(void)
 
 /* ---- Figures ---- */
 
-<<<<<<< HEAD
-enum { LOOPS = 400, FIGURE_ROUNDS = 5 };
-=======
-enum { LOOPS = 1000, FIGURE_ROUNDS = 9 };
->>>>>>> k3
+enum { LOOPS = 400, FIGURE_ROUNDS = 9 };
 
 static double once(const char *path, bool with_read)
 {
