@@ -41,13 +41,19 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
     const Lock lock(shard.mutex);
     Opened& opened = shard.nodes[opening.node];
     std::optional<OpenState> state;
-    if (opened.opens > 0) state = OpenState{opened.mode, opened.real};
+    if (opened.opens > 0) state = OpenState{opened.mode, opened.real, opened.follows};
     IoMode mode = IoMode::Cached;
-    switch (decide(state, opened.passed, opening.real, opening.wanted, opening.passable)) {
+    switch (decide(state, opened.passed, opening.real, opening.wanted, opening.passable,
+                   opening.copied)) {
         case Decision::Stale: return fail(ESTALE);
         case Decision::Busy: return fail(ETXTBSY);
         case Decision::Register: mode = register_backing(shard, opening, opened, refusal); break;
         case Decision::Share: mode = IoMode::Passthrough; break;
+        case Decision::Move:
+            TRY(move(opening, opened));
+            if (opening.wanted == IoMode::Direct) return fail(ETXTBSY);
+            mode = IoMode::Passthrough;
+            break;
         case Decision::Direct: mode = IoMode::Direct; break;
         case Decision::Cached: mode = opening.shared_file ? IoMode::Direct : IoMode::Cached; break;
     }
@@ -100,10 +106,33 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
     }
     opened.backing_id = *backing;
     opened.real = opening.real;
+    opened.follows = opening.follows;
     opened.registrations = std::min<std::uint8_t>(opened.registrations + 1, kOftenRegistered + 1);
     ++backings_;
     ++registrations_;
     return IoMode::Passthrough;
+}
+
+Result<void> OpenFiles::move(const Opening& opening, Opened& opened) {
+    TRY(registrar_.rebind_backing(opened.backing_id, opening.descriptor));
+    opened.real = opening.real;
+    opened.follows = false;
+    ++rebound_;
+    return {};
+}
+
+Result<void> OpenFiles::follow(const Opening& opening) {
+    Shard& shard = this->shard(opening.node);
+    const Lock lock(shard.mutex);
+    const auto found = shard.nodes.find(opening.node);
+    if (found == shard.nodes.end() || found->second.opens == 0) return {};
+    Opened& opened = found->second;
+    const OpenState state{opened.mode, opened.real, opened.follows};
+    if (decide(state, opened.passed, opening.real, IoMode::Passthrough, true, opening.copied) !=
+        Decision::Move) {
+        return {};
+    }
+    return move(opening, opened);
 }
 
 bool OpenFiles::detach(std::uint64_t node, bool may_map) {
@@ -183,6 +212,7 @@ OpenFilesCounts OpenFiles::counts() const {
     return {.backings = backings_,
             .idle_backings = idle_,
             .registrations = registrations_,
+            .rebound = rebound_,
             .passthrough_opens = passthrough_opens_,
             .cached_opens = cached_opens_,
             .direct_opens = direct_opens_,

@@ -36,6 +36,9 @@ public:
     // stacked too deep. EOPNOTSUPP: the file can't be read and written by iterators. EMFILE.
     virtual Result<BackingId> open_backing(int descriptor, bool lasting) = 0;
     virtual void close_backing(BackingId id) = 0;
+    // What is open by `id` reads from the file that `descriptor` is open on, from now on; what is
+    // mapped already does not. EBUSY: it was open for writing, too. EOPNOTSUPP: not in this kernel.
+    virtual Result<void> rebind_backing(BackingId id, int descriptor) = 0;
 };
 
 // What tells one content of a file from another.
@@ -69,6 +72,11 @@ struct Opening {
     std::optional<Version> version{};
     // The same file is another node of the kernel too: its pages must not be cached here.
     bool shared_file = false;
+    // It is on a read-only branch, its readers are to follow its copy, and the kernel can rebind
+    // them to that.
+    bool follows = false;
+    // It is on a writable branch: maybe the copy of what is open.
+    bool copied = false;
 };
 
 // How one open goes. Given back by OpenFiles::detach.
@@ -93,6 +101,7 @@ struct OpenFilesCounts {
     std::uint64_t backings = 0;       // registered now, idle ones too
     std::uint64_t idle_backings = 0;  // of these, for files that are not open now
     std::uint64_t registrations = 0;  // since the mount, without those refused
+    std::uint64_t rebound = 0;        // backings that were moved to the copy of their file
     std::uint64_t passthrough_opens = 0;
     std::uint64_t cached_opens = 0;
     std::uint64_t direct_opens = 0;
@@ -115,8 +124,11 @@ public:
 
     // One more open of a node. A refused registration falls back to I/O through the daemon.
     // ESTALE: the node is open on another inode. ETXTBSY: Direct is wanted, and it is passed
-    // through.
+    // through. Readers of a file are moved to its copy when that is opened first, before anybody
+    // can write through that open; ENOMEM, ENFILE and others: they could not be.
     Result<Attachment> attach(const Opening& opening);
+    // Moves those readers where nothing remains open by it: after a truncation by path.
+    Result<void> follow(const Opening& opening);
     // Takes one attach() back: at release, and when the answer to an open was not wanted.
     // True: the first backing has become idle, and close_idle() is to be called some time.
     bool detach(std::uint64_t node, bool may_map);
@@ -138,6 +150,7 @@ private:
         IoMode mode = IoMode::Direct;  // counts where something is open
         BackingId backing_id = 0;      // 0: none
         RealId real;                   // of the backing
+        bool follows = false;          // as in Opening
         std::uint32_t opens = 0;
         std::uint32_t mappers = 0;  // that can map for writing
         bool passed = false;        // since the kernel knows the node
@@ -161,6 +174,7 @@ private:
     // Gives `opened` a backing; where that is refused, the mode to use instead.
     IoMode register_backing(Shard& shard, const Opening& opening, Opened& opened,
                             std::optional<Errno>& refusal) REQUIRES(shard.mutex);
+    Result<void> move(const Opening& opening, Opened& opened);
     // The backing of `node` waits for the next open. True: as the first one.
     bool make_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
     void take_from_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
@@ -174,6 +188,7 @@ private:
     std::atomic<std::uint64_t> backings_{0};
     std::atomic<std::uint64_t> idle_{0};
     std::atomic<std::uint64_t> registrations_{0};
+    std::atomic<std::uint64_t> rebound_{0};
     std::atomic<std::uint64_t> passthrough_opens_{0};
     std::atomic<std::uint64_t> cached_opens_{0};
     std::atomic<std::uint64_t> direct_opens_{0};

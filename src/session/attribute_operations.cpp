@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "session/file_operations.h"
 #include "session/reply.h"
 #include "session/statistics_report.h"
 
@@ -158,6 +159,10 @@ void setattr(fuse_req_t request, fuse_ino_t node, struct stat* wanted, int which
         const auto changed = context.united.setattr(Asked(request), node, change_of(*wanted, which),
                                                     info != nullptr ? info->fh : 0);
         if (!changed) return reply_parted(request, context, node, changed.error());
+        if (info == nullptr && (which & FUSE_SET_ATTR_SIZE) != 0) {
+            const auto moved = follow_copy(request, context, node);
+            if (!moved) return reply_error(request, moved.error());
+        }
         reply_attributes(request, node, changed);
     });
 }

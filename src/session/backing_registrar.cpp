@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/backing_registrar.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 
@@ -21,6 +22,15 @@ struct BackingMap {
 };
 constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);
+
+// Of kernel/patches: docs/kernel-rebind.md.
+struct BackingRebind {
+    std::uint32_t id;
+    std::int32_t descriptor;
+    std::uint32_t flags;
+    std::uint32_t padding;
+};
+constexpr unsigned long kBackingRebind = _IOW(229, 32, BackingRebind);
 
 const char* reason(Errno error) {
     switch (error.code()) {
@@ -52,6 +62,14 @@ Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor, bo
 void BackingRegistrar::close_backing(passthrough::BackingId id) {
     const auto number = static_cast<std::uint32_t>(id);
     ::ioctl(device_, kBackingClose, &number);
+}
+
+Result<void> BackingRegistrar::rebind_backing(passthrough::BackingId id, int descriptor) {
+    const UniqueFd reading = TRY(sys::reopen(descriptor, O_RDONLY));
+    const BackingRebind rebind{static_cast<std::uint32_t>(id), reading.get(), 0, 0};
+    const sys::ActAsNobody nobody;
+    if (::ioctl(device_, kBackingRebind, &rebind) != 0) return fail(Errno::last());
+    return {};
 }
 
 void report_refusal(Errno error) {

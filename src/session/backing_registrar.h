@@ -14,6 +14,7 @@ public:
 
     Result<passthrough::BackingId> open_backing(int descriptor, bool lasting) override;
     void close_backing(passthrough::BackingId id) override;
+    Result<void> rebind_backing(passthrough::BackingId id, int descriptor) override;
 
 private:
     int device_ = -1;

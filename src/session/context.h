@@ -38,6 +38,8 @@ struct Context {
     double attribute_timeout = 0;
     // The kernel takes backings: set once, while INIT is answered.
     bool passthrough = false;
+    // It moves open files to another backing, so that readers who follow pass through: likewise.
+    bool rebinds = false;
     // Set at the same time.
     NegotiatedKernel kernel{};
 };

@@ -120,7 +120,7 @@ const RequestExtras& current_extras() noexcept {
     return extras;
 }
 
-Result<void> answer_init(fuse_session* session) {
+Result<std::uint64_t> answer_init(fuse_session* session) {
     fuse_buf buffer{};
     const int received = fuse_session_receive_buf(session, &buffer);
     const std::unique_ptr<void, decltype(&std::free)> memory(buffer.mem, &std::free);
@@ -147,9 +147,10 @@ Result<void> answer_init(fuse_session* session) {
     const ssize_t size = ::recv(near.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (size <= 0) return fail(EPROTO);
     const std::span answer(bytes.data(), static_cast<std::size_t>(size));
-    add_flags(answer, offered_flags(request));
+    const std::uint64_t offered = offered_flags(request);
+    add_flags(answer, offered);
     if (::write(device, answer.data(), answer.size()) != size) return fail(Errno::last());
-    return {};
+    return further_init_flags() & offered;
 }
 
 DeviceLoop::DeviceLoop(fuse_session* session, Statistics& statistics, bool log_requests,

@@ -17,8 +17,8 @@ namespace plyfs::session {
 
 // Answers FUSE_INIT, the first request of a mount, on the calling thread: libfuse's answer plus
 // the flags that it has no names for (features.h). Blocks until the kernel has sent it.
-// EPROTO: something else came first.
-Result<void> answer_init(fuse_session* session);
+// Returns which of them the kernel offered. EPROTO: something else came first.
+Result<std::uint64_t> answer_init(fuse_session* session);
 
 // Serves with statistics.threads() threads until the connection ends; `ended` is then called once,
 // from the last of them. Each counts there what it serves. `log_requests`: each request is written

@@ -18,6 +18,9 @@ namespace {
 // supplementary group they may be made with.
 constexpr std::uint64_t kCreateSupplementaryGroup = std::uint64_t{1} << 34;
 
+// FUSE_PASSTHROUGH_REBIND of kernel/patches: see docs/kernel-rebind.md.
+constexpr std::uint64_t kPassthroughRebind = std::uint64_t{1} << 53;
+
 // A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
 // the kernel allows two levels (FILESYSTEM_MAX_STACK_DEPTH). One keeps plyfs usable as a layer.
 std::uint32_t stack_depth(const Context& context) {
@@ -42,6 +45,8 @@ constexpr std::array kCapabilities{
     Capability{"cache-symlinks", FUSE_CAP_CACHE_SYMLINKS},
     Capability{"expire-only", FUSE_CAP_EXPIRE_ONLY},
 };
+
+constexpr const char* kRebindName = "passthrough-rebind";
 
 }  // namespace
 
@@ -85,20 +90,29 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
         connection->max_readahead = static_cast<unsigned>(options.limits.readahead);
     }
     connection->time_gran = 1;  // nanoseconds
-    context.kernel = {connection->proto_major, connection->proto_minor, connection->want_ext};
+    context.kernel = {connection->proto_major, connection->proto_minor, connection->want_ext, 0};
+}
+
+void further_agreed(void* user_data, std::uint64_t flags) {
+    Context& context = *static_cast<Context*>(user_data);
+    if (!context.passthrough) flags &= ~kPassthroughRebind;
+    context.kernel.further = flags;
+    context.rebinds = (flags & kPassthroughRebind) != 0;
 }
 
 std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel) {
     std::vector<NegotiatedFeature> features;
-    features.reserve(kCapabilities.size());
+    features.reserve(kCapabilities.size() + 1);
     for (const Capability& capability : kCapabilities) {
         features.push_back({capability.name, (kernel.capabilities & capability.flag) != 0});
     }
+    // Stock kernels have it not: said only where it is.
+    if ((kernel.further & kPassthroughRebind) != 0) features.push_back({kRebindName, true});
     return features;
 }
 
 std::uint64_t further_init_flags() noexcept {
-    return kCreateSupplementaryGroup;
+    return kCreateSupplementaryGroup | kPassthroughRebind;
 }
 
 std::string describe_features() {

@@ -20,6 +20,12 @@
 namespace plyfs::session {
 namespace {
 
+// Its readers follow a copy-up, and may be passed through all the same: the kernel moves them.
+bool follows(const Context& context, const FileHandle& file) {
+    return context.rebinds && !context.united.branches()[file.branch]->writable() &&
+           !file.snapshot && context.united.writable();
+}
+
 // Why the data of `opened` should not be passed through; none: they should.
 std::optional<passthrough::Refusal> objection(const Context& context, const OpenedFile& opened) {
     using passthrough::Refusal;
@@ -30,7 +36,9 @@ std::optional<passthrough::Refusal> objection(const Context& context, const Open
     if (!context.passthrough) return Refusal::Off;
     // A reader that is to follow a copy-up can't be bound to what it reads now.
     const Branch& branch = *context.united.branches()[file.branch];
-    if (!branch.writable() && !file.snapshot && context.united.writable()) return Refusal::Followed;
+    if (!branch.writable() && !file.snapshot && context.united.writable() && !context.rebinds) {
+        return Refusal::Followed;
+    }
     const bool small = opened.attributes.size < context.options.passthrough.small_files;
     if (small && !file.writes()) return Refusal::Small;
     return std::nullopt;
@@ -54,6 +62,8 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     opening.descriptor = file.descriptor.get();
     opening.writes = file.writes();
     opening.may_map = file.may_map();
+    opening.follows = follows(context, file);
+    opening.copied = context.united.branches()[file.branch]->writable();
     if (const auto why = objection(context, opened)) {
         // Past the page cache nothing can be mapped shared, and what is written is appended.
         const bool append_only = *why == passthrough::Refusal::AppendOnly;
@@ -133,20 +143,41 @@ std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
 
 }  // namespace
 
+Result<void> follow_copy(fuse_req_t request, Context& context, fuse_ino_t node) {
+    if (!context.rebinds || !context.open_files.passes(node)) return {};
+    const OpenedFile opened = TRY(context.united.open(Asked(request), node, O_RDONLY, false));
+    const FileHandle& file = *opened.file;
+    passthrough::Opening opening;
+    opening.node = file.node->id;
+    opening.real = file.real;
+    opening.descriptor = file.descriptor.get();
+    opening.copied = context.united.branches()[file.branch]->writable();
+    const auto moved = context.open_files.follow(opening);
+    context.united.release(opened.handle);
+    return moved;
+}
+
 void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
     serve(request, [&](Context& context) {
-        const auto opened = context.united.open(Asked(request), node, branch_flags(context, *info),
-                                                current_extras().kill_set_id);
-        if (!opened) return reply_parted(request, context, node, opened.error());
-        const auto attached = attach(context, *opened, true, *info);
-        if (!attached) {
+        constexpr int kTries = 3;
+        for (int tries = 1;; ++tries) {
+            const auto opened = context.united.open(
+                Asked(request), node, branch_flags(context, *info), current_extras().kill_set_id);
+            if (!opened) return reply_parted(request, context, node, opened.error());
+            const auto attached = attach(context, *opened, true, *info);
+            if (attached) {
+                if (fuse_reply_open(request, info) != 0) undo_open(context, *opened);
+                return;
+            }
             context.united.release(opened->handle);
+            // It was copied up since, and its readers moved: the next try finds the copy.
+            const bool moved = attached.error() == ESTALE && follows(context, *opened->file);
+            if (moved && tries < kTries) continue;
             const Errno refusal = attached.error() == ETXTBSY
                                       ? context.united.part(Asked(request), node)
                                       : attached.error();
             return reply_parted(request, context, node, refusal);
         }
-        if (fuse_reply_open(request, info) != 0) undo_open(context, *opened);
     });
 }
 

@@ -9,7 +9,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "session/context.h"
+#include "sys/result.h"
+
 namespace plyfs::session {
+
+// After `node` was truncated by path: who reads the file that it was copied from, in passthrough,
+// reads the copy from now on.
+Result<void> follow_copy(fuse_req_t request, Context& context, fuse_ino_t node);
 
 void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info);
 void create(fuse_req_t request, fuse_ino_t parent, const char* name, mode_t mode,

@@ -35,6 +35,10 @@ constexpr std::array kFeatures{
     Feature{"allow-idmap", 40},
     Feature{"over-io-uring", 41},
 };
+// Of kernel/patches: named only where they are.
+constexpr std::array kPatchedFeatures{
+    Feature{"passthrough-rebind", 53},
+};
 
 // What the child finds out, sent through a pipe.
 struct Report {
@@ -96,6 +100,9 @@ std::vector<std::string> feature_names(const KernelOffer& offer) {
     for (const Feature& feature : kFeatures) {
         const bool offered = ((offer.flags >> feature.bit) & 1) != 0;
         names.push_back(fmt::format("{}{}", offered ? "" : "no ", feature.name));
+    }
+    for (const Feature& feature : kPatchedFeatures) {
+        if (((offer.flags >> feature.bit) & 1) != 0) names.emplace_back(feature.name);
     }
     return names;
 }

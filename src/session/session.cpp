@@ -214,6 +214,7 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
         return refuse(fmt::format("{}: the kernel did not begin: {}", options.mountpoint,
                                   answered.error().message()));
     }
+    further_agreed(&context, *answered);
     if (options.passthrough.mode == config::PassthroughMode::On && !context.passthrough) {
         spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
     }

@@ -61,6 +61,7 @@ Json backings_of(const passthrough::OpenFilesCounts& files) {
     return {{"registered", files.backings},
             {"idle", files.idle_backings},
             {"registrations", files.registrations},
+            {"rebound", files.rebound},
             {"refused",
              {{"no_privilege", refused(Refusal::NoPrivilege)},
               {"stacked", refused(Refusal::Stacked)},

@@ -22,6 +22,9 @@ public:
         return fail(EPERM);
     }
     void close_backing(BackingId /*id*/) override { ++closed; }
+    Result<void> rebind_backing(BackingId /*id*/, int /*descriptor*/) override {
+        return fail(EOPNOTSUPP);
+    }
     int closed = 0;
 };
 
@@ -40,6 +43,13 @@ public:
         const Lock lock(mutex_);
         if (open_.erase(id) != 1) ++wrong;
     }
+    Result<void> rebind_backing(BackingId id, int /*descriptor*/) override {
+        const Lock lock(mutex_);
+        if (refuse) return fail(ENFILE);
+        if (!open_.contains(id)) ++wrong;
+        ++rebound;
+        return {};
+    }
     std::size_t open() const {
         const Lock lock(mutex_);
         return open_.size();
@@ -47,7 +57,8 @@ public:
     std::atomic<bool> refuse{false};
     std::atomic<int> registered{0};
     std::atomic<int> lasting_ones{0};
-    std::atomic<int> wrong{0};  // closed without being open
+    std::atomic<int> rebound{0};
+    std::atomic<int> wrong{0};  // closed or rebound without being open
 
 private:
     mutable Mutex mutex_;
@@ -110,6 +121,67 @@ TEST_CASE("the mode of an open beside each other state", "[passthrough]") {
     }
     CHECK(decide(open_as(Direct), false, one, Cached) == Decision::Cached);
     CHECK(decide(open_as(Direct), true, one, Cached) == Decision::Register);
+}
+
+TEST_CASE("who follows a copy-up in passthrough is moved to the copy only", "[passthrough]") {
+    const RealId lower = real(1);
+    const RealId copy = real(2);
+    const std::optional followed(OpenState{Passthrough, lower, true});
+    const std::optional kept(OpenState{Passthrough, lower, false});
+    for (const IoMode wanted : {Passthrough, Cached, Direct}) {
+        CHECK(decide(followed, true, copy, wanted, true, true) == Decision::Move);
+        // Another file of a read-only branch; a reader that keeps what it opened.
+        CHECK(decide(followed, true, copy, wanted, true, false) == Decision::Stale);
+        CHECK(decide(kept, true, copy, wanted, true, true) == Decision::Stale);
+    }
+    CHECK(decide(followed, true, lower, Passthrough, true, true) == Decision::Share);
+    // What is cached follows by itself.
+    const std::optional cached(OpenState{Cached, lower, true});
+    CHECK(decide(cached, false, copy, Passthrough, true, true) == Decision::Cached);
+}
+
+TEST_CASE("readers move to the copy of their file", "[passthrough]") {
+    Counting kernel;
+    OpenFiles files(kernel, {});
+    Opening reader = opening(1, Passthrough);
+    reader.follows = true;
+    Opening writer = opening(1, Passthrough, true);
+    writer.real = real(2);
+    writer.copied = true;
+    const auto first = files.attach(reader);
+    REQUIRE(first);
+
+    SECTION("when it is opened") {
+        // As long as that is not possible, nobody gets to write.
+        kernel.refuse = true;
+        CHECK(files.attach(writer).error() == ENFILE);
+        kernel.refuse = false;
+        const auto second = files.attach(writer);
+        REQUIRE(second);
+        CHECK(second->backing_id == first->backing_id);
+        CHECK(second->mode == Passthrough);
+        // The copy is what is shared now: a reader that found the lower file has to look again.
+        CHECK(files.attach(reader).error() == ESTALE);
+        writer.writes = writer.may_map = false;
+        REQUIRE(files.attach(writer));
+        files.detach(1, false);
+        files.detach(1, true);
+    }
+    SECTION("when it was truncated by path") {
+        kernel.refuse = true;
+        CHECK(files.follow(writer).error() == ENFILE);
+        kernel.refuse = false;
+        CHECK(files.follow(writer));
+        CHECK(files.follow(writer));
+    }
+    CHECK(kernel.rebound == 1);
+    CHECK(files.counts().rebound == 1);
+    files.detach(1, false);
+    CHECK(kernel.open() == 0);
+    CHECK(kernel.wrong == 0);
+    // Nobody is left who could move.
+    CHECK(files.follow(opening(1, Passthrough)));
+    CHECK(kernel.rebound == 1);
 }
 
 TEST_CASE("a refused registration is told while no lock is held", "[passthrough]") {
