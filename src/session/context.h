@@ -40,6 +40,8 @@ struct Context {
     bool passthrough = false;
     // It moves open files to another backing, so that readers who follow pass through: likewise.
     bool rebinds = false;
+    // Writers of one file that are passed through need not take turns: likewise.
+    bool parallel_writes = false;
     // Set at the same time.
     NegotiatedKernel kernel{};
 };

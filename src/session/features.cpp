@@ -18,8 +18,13 @@ namespace {
 // supplementary group they may be made with.
 constexpr std::uint64_t kCreateSupplementaryGroup = std::uint64_t{1} << 34;
 
-// FUSE_PASSTHROUGH_REBIND of kernel/patches: see docs/kernel-rebind.md.
+// Of kernel/patches (kernel/README.md).
+constexpr std::uint64_t kPassthroughSameInode = std::uint64_t{1} << 50;
+constexpr std::uint64_t kPassthroughParallelWrites = std::uint64_t{1} << 51;
+constexpr std::uint64_t kPassthroughReuse = std::uint64_t{1} << 52;
 constexpr std::uint64_t kPassthroughRebind = std::uint64_t{1} << 53;
+constexpr std::uint64_t kPassthroughFlags =
+    kPassthroughSameInode | kPassthroughParallelWrites | kPassthroughReuse | kPassthroughRebind;
 
 // A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
 // the kernel allows two levels (FILESYSTEM_MAX_STACK_DEPTH). One keeps plyfs usable as a layer.
@@ -46,7 +51,13 @@ constexpr std::array kCapabilities{
     Capability{"expire-only", FUSE_CAP_EXPIRE_ONLY},
 };
 
-constexpr const char* kRebindName = "passthrough-rebind";
+// Stock kernels have none of these: said only where they are.
+constexpr std::array kPatched{
+    Capability{"passthrough-same-inode", kPassthroughSameInode},
+    Capability{"passthrough-parallel-writes", kPassthroughParallelWrites},
+    Capability{"passthrough-reuse", kPassthroughReuse},
+    Capability{"passthrough-rebind", kPassthroughRebind},
+};
 
 }  // namespace
 
@@ -95,24 +106,26 @@ void negotiate(void* user_data, fuse_conn_info* connection) {
 
 void further_agreed(void* user_data, std::uint64_t flags) {
     Context& context = *static_cast<Context*>(user_data);
-    if (!context.passthrough) flags &= ~kPassthroughRebind;
+    if (!context.passthrough) flags &= ~kPassthroughFlags;
     context.kernel.further = flags;
     context.rebinds = (flags & kPassthroughRebind) != 0;
+    context.parallel_writes = (flags & kPassthroughParallelWrites) != 0;
 }
 
 std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel) {
     std::vector<NegotiatedFeature> features;
-    features.reserve(kCapabilities.size() + 1);
+    features.reserve(kCapabilities.size() + kPatched.size());
     for (const Capability& capability : kCapabilities) {
         features.push_back({capability.name, (kernel.capabilities & capability.flag) != 0});
     }
-    // Stock kernels have it not: said only where it is.
-    if ((kernel.further & kPassthroughRebind) != 0) features.push_back({kRebindName, true});
+    for (const Capability& patched : kPatched) {
+        if ((kernel.further & patched.flag) != 0) features.push_back({patched.name, true});
+    }
     return features;
 }
 
 std::uint64_t further_init_flags() noexcept {
-    return kCreateSupplementaryGroup | kPassthroughRebind;
+    return kCreateSupplementaryGroup | kPassthroughFlags;
 }
 
 std::string describe_features() {

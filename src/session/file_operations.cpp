@@ -89,6 +89,7 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     }
     if (attachment.mode == passthrough::IoMode::Passthrough) {
         info.backing_id = attachment.backing_id;
+        info.parallel_direct_writes = context.parallel_writes;
     }
     // Nothing is done at close(2) that its answer could tell of; under `locks: branch` FLUSH is
     // what drops the owner's POSIX locks.

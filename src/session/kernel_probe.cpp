@@ -37,7 +37,9 @@ constexpr std::array kFeatures{
 };
 // Of kernel/patches: named only where they are.
 constexpr std::array kPatchedFeatures{
-    Feature{"passthrough-rebind", 53},
+    Feature{"passthrough-same-inode", 50}, Feature{"passthrough-parallel-writes", 51},
+    Feature{"passthrough-reuse", 52},      Feature{"passthrough-rebind", 53},
+    Feature{"passthrough-attach", 54},
 };
 
 // What the child finds out, sent through a pipe.
