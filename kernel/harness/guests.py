@@ -8,7 +8,7 @@ import stat
 import subprocess
 import tempfile
 
-TIME_LIMIT = 300  # seconds
+TIME_LIMIT = 600  # seconds, for all tests of a guest
 
 RESULT = re.compile(r"test (\S+) (\d+) (passed|failed) ([\d.]+) (.+)")
 # What the kernel says when it has found a fault of its own.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A server that attaches backings (patch 5, docs/kernel-open.md), for the tests of opening without a
- * round trip: one file, "file" (also as "link"), which is answered as the plan says.
+ * A server that attaches backings (patch 5, docs/kernel-open.md), for the tests of opening without
+ * a round trip: one file, "file" (also as "link"), which is answered as the plan says.
  */
 #ifndef ATTACHING_H
 #define ATTACHING_H
@@ -22,9 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define READ FUSE_BACKING_ATTACH_READ
+#define READ  FUSE_BACKING_ATTACH_READ
 #define WRITE FUSE_BACKING_ATTACH_WRITE
-#define PATH "/tmp/mount/file"
+#define PATH  "/tmp/mount/file"
 
 enum { FILE_NODE = 2, MANY_NODES = 1000 };
 
@@ -37,8 +37,8 @@ static struct plan {
 	atomic_bool missing;	  /* the file is created by the first CREATE */
 	atomic_int id[SERVER_FILES], error;
 	atomic_uint handles, fh_seen, locks;
-	unsigned many;		  /* files "0", "1", ... beside */
-	const char *backing;	  /* path of the backing; NULL: the file's descriptor */
+	unsigned many;	     /* files "0", "1", ... beside */
+	const char *backing; /* path of the backing; NULL: the file's descriptor */
 } *plan;
 
 static struct server *server;
@@ -124,7 +124,8 @@ static inline bool hook_create(struct server *by, const struct fuse_in_header *i
 	return true;
 }
 
-static inline bool hook_readdirplus(struct server *by, const struct fuse_in_header *in, uint64_t offset)
+static inline bool hook_readdirplus(struct server *by, const struct fuse_in_header *in,
+				    uint64_t offset)
 {
 	struct {
 		struct fuse_entry_out entry;
@@ -137,13 +138,13 @@ static inline bool hook_readdirplus(struct server *by, const struct fuse_in_head
 	memcpy(out.dirent.name, "file", 4);
 	server_entry(by, &by->files[0], &out.entry);
 	attach(by, &by->files[0], &out.entry);
-	server_reply(by, in->unique, 0, &out, FUSE_DIRENTPLUS_SIZE((&(struct fuse_direntplus){
-							      .dirent.namelen = 4 })));
+	server_reply(by, in->unique, 0, &out,
+		     FUSE_DIRENTPLUS_SIZE((&(struct fuse_direntplus){ .dirent.namelen = 4 })));
 	return true;
 }
 
 static inline bool hook_open(struct server *by, const struct fuse_in_header *in,
-		      const struct fuse_open_in *asked)
+			     const struct fuse_open_in *asked)
 {
 	struct served_file *of = &by->files[0];
 	struct fuse_open_out out;
@@ -176,9 +177,12 @@ static inline bool hook(struct server *by, const struct fuse_in_header *in, cons
 	struct fuse_ioctl_out out = { 0 };
 
 	switch (in->opcode) {
-	case FUSE_LOOKUP: return hook_lookup(by, in, argument);
-	case FUSE_CREATE: return hook_create(by, in);
-	case FUSE_OPEN: return hook_open(by, in, argument);
+	case FUSE_LOOKUP:
+		return hook_lookup(by, in, argument);
+	case FUSE_CREATE:
+		return hook_create(by, in);
+	case FUSE_OPEN:
+		return hook_open(by, in, argument);
 	case FUSE_READDIRPLUS:
 		return hook_readdirplus(by, in, ((const struct fuse_read_in *)argument)->offset);
 	case FUSE_IOCTL:
@@ -191,7 +195,8 @@ static inline bool hook(struct server *by, const struct fuse_in_header *in, cons
 		atomic_fetch_add(&plan->locks, 1);
 		server_reply(by, in->unique, 0, NULL, 0);
 		return true;
-	default: return false;
+	default:
+		return false;
 	}
 }
 

@@ -5,6 +5,9 @@
 #define _GNU_SOURCE
 #include "rebinding.h"
 
+#include <linux/aio_abi.h>
+#include <sys/syscall.h>
+
 static struct mount inner;
 
 static void reader_follows(void)
@@ -232,6 +235,35 @@ static void read_in_flight(void)
 	CHECK_EQUAL(content(first, 65536), 'n');
 }
 
+/* Nobody waits in the kernel for this one: it holds the file by itself. */
+static void asynchronous_read(void)
+{
+	static char bytes[4096] __attribute__((aligned(4096)));
+	aio_context_t context = 0;
+	struct io_event event;
+
+	start();
+	mount_it(&inner, "inner", PLAIN);
+	struct node *slow = add(&inner, 0, filled("old", 'o', 4096), false);
+	struct node *node = add(&outer, 0, open_at(&inner, 0, O_RDONLY), true);
+	int reader = open_at(&outer, 0, O_RDONLY | O_DIRECT);
+	struct iocb request = {.aio_fildes = reader, .aio_lio_opcode = IOCB_CMD_PREAD,
+			       .aio_buf = (uintptr_t)bytes, .aio_nbytes = sizeof bytes};
+	struct iocb *requests[] = {&request};
+	CHECK(syscall(SYS_io_setup, 1, &context) == 0);
+	slow->hold_reads = true;
+	CHECK_EQUAL(syscall(SYS_io_submit, context, 1, requests), 1);
+	wait_held(&inner, slow, 1);
+	int fd = filled("new", 'n', 4096);
+	CHECK_EQUAL(rebind(&outer, node->id, fd), 0);
+	node->fd = fd;
+	close(reader);
+	let_go(&inner, slow);
+	CHECK_EQUAL(syscall(SYS_io_getevents, context, 1, 1, &event, NULL), 1);
+	CHECK_EQUAL(event.res, 4096);
+	CHECK(bytes[0] == 'o' && bytes[4095] == 'o');
+}
+
 static void closed_while_read(void)
 {
 	start();
@@ -456,6 +488,7 @@ static const struct test tests[] = {
 	{ "a mapping keeps the old file, a later one has the new", NEEDS(4), mappings },
 	{ "the old file system can be unmounted", NEEDS(4), old_file_is_let_go },
 	{ "a read in flight ends with the old file and delays nobody", NEEDS(4), read_in_flight },
+	{ "an asynchronous read in flight", NEEDS(4), asynchronous_read },
 	{ "closed and rebound while it is being read", NEEDS(4), closed_while_read },
 	{ "a failure to open for one reader moves none", NEEDS(4), failure_moves_nothing },
 	{ "a reader goes and another comes during the rebind", NEEDS(4), open_and_close_meanwhile },

@@ -27,17 +27,17 @@
 
 enum { NODES = 8 };
 
-struct node {			/* node id: index + 2; name: "0", "1", ... */
-	int fd;			/* its data */
-	int id;			/* its backing, 0: none */
-	bool passes;		/* opens are answered with it */
-	bool reuses;		/* opens are answered with id 0 */
-	bool lower;		/* an open for writing copies it up first */
+struct node {	     /* node id: index + 2; name: "0", "1", ... */
+	int fd;	     /* its data */
+	int id;	     /* its backing, 0: none */
+	bool passes; /* opens are answered with it */
+	bool reuses; /* opens are answered with id 0 */
+	bool lower;  /* an open for writing copies it up first */
 	/* Of the inner mount: */
-	int opens;		/* so many since the start */
-	int fail_open;		/* the open of this number fails with EIO, 0: none */
+	int opens;     /* so many since the start */
+	int fail_open; /* the open of this number fails with EIO, 0: none */
 	bool hold_opens, hold_reads;
-	uint64_t held[16];	/* requests that wait */
+	uint64_t held[16]; /* requests that wait */
 	struct fuse_read_in held_read[16];
 	bool held_is_read[16];
 	int holding;
@@ -46,14 +46,14 @@ struct node {			/* node id: index + 2; name: "0", "1", ... */
 struct mount {
 	int dev;
 	char dir[256];
-	uint64_t offered;	/* INIT flags of the kernel */
+	uint64_t offered; /* INIT flags of the kernel */
 	enum { PLAIN, PASSES, REBINDS } kind;
 	bool ready;
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	struct node node[NODES];
-	int rebound;		/* last result of a copy-up's rebind */
+	int rebound; /* last result of a copy-up's rebind */
 };
 
 static inline void answer(struct mount *m, uint64_t unique, int error, const void *data,
@@ -88,7 +88,7 @@ static inline void fill_attributes(struct mount *m, uint64_t id, struct fuse_att
 
 static inline int rebind(struct mount *m, int id, int fd)
 {
-	struct fuse_backing_rebind arg = {.backing_id = id, .fd = fd};
+	struct fuse_backing_rebind arg = { .backing_id = id, .fd = fd };
 	return ioctl(m->dev, FUSE_DEV_IOC_BACKING_REBIND, &arg) == 0 ? 0 : errno;
 }
 
@@ -118,7 +118,7 @@ static inline int copy_up(struct mount *m, struct node *node)
 	m->rebound = error;
 	if (error)
 		return error;
-	node->fd = copy;	/* the lower file stays open: it is compared later */
+	node->fd = copy; /* the lower file stays open: it is compared later */
 	node->lower = false;
 	return 0;
 }
@@ -139,7 +139,7 @@ static inline int open_node(struct mount *m, struct node *node, uint32_t flags,
 	if (!node->passes)
 		return 0;
 	if (!node->id) {
-		struct fuse_backing_map map = {.fd = node->fd};
+		struct fuse_backing_map map = { .fd = node->fd };
 		node->id = ioctl(m->dev, FUSE_DEV_IOC_BACKING_OPEN, &map);
 		if (node->id <= 0)
 			return errno;
@@ -150,7 +150,7 @@ static inline int open_node(struct mount *m, struct node *node, uint32_t flags,
 }
 
 static inline void read_node(struct mount *m, struct node *node, uint64_t unique,
-		      const struct fuse_read_in *in)
+			     const struct fuse_read_in *in)
 {
 	char bytes[131072];
 	size_t size = in->size < sizeof bytes ? in->size : sizeof bytes;
@@ -185,7 +185,7 @@ static inline void serve_one(struct mount *m, struct fuse_in_header *header, voi
 	switch (header->opcode) {
 	case FUSE_INIT: {
 		const struct fuse_init_in *in = body;
-		uint64_t want = FUSE_INIT_EXT;
+		uint64_t want = FUSE_INIT_EXT | FUSE_ASYNC_DIO;
 
 		if (m->kind >= PASSES)
 			want |= FUSE_PASSTHROUGH;
@@ -295,7 +295,8 @@ static inline void mount_it(struct mount *m, const char *name, int kind)
 	pthread_cond_init(&m->changed, NULL);
 	for (int i = 0; i < NODES; i++)
 		m->node[i].fd = -1;
-	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", m->dev);
+	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other",
+		 m->dev);
 	CHECK(mount("test", m->dir, "fuse", 0, options) == 0);
 	CHECK(pthread_create(&m->thread, NULL, serve, m) == 0);
 	pthread_mutex_lock(&m->mutex);

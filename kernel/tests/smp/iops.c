@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * How many random writes of 4 KiB one file takes per second, by 1 to 8 writers (patch 2): direct
- * I/O of ext4, which serves them side by side, on a disk in memory that takes a millisecond for
+ * I/O of ext4, which serves them side by side, on a disk in memory that takes its time for
  * each. The image of an empty ext4 is /disk.
  */
 #define _GNU_SOURCE
@@ -113,7 +113,7 @@ static void jobs(void)
 	for (size_t count = 1; count <= MAX_JOBS; count *= 2) {
 		double found = rate(count);
 
-		FIGURE("random 4 KiB writes, disk of 1 ms, %zu jobs: %.0f/s", count, found);
+		FIGURE("random 4 KiB writes to one file, slow disk, %zu jobs: %.0f/s", count, found);
 		if (count == 1)
 			one = found;
 		eight = found;
