@@ -163,6 +163,9 @@ static inline bool hook_open(struct server *by, const struct fuse_in_header *in,
 		out.open_flags = FOPEN_PASSTHROUGH | FOPEN_NOFLUSH;
 		out.backing_id = register_backing(by, of, flags);
 		atomic_store(&plan->id[0], out.backing_id);
+		/* Only the first time: the VFS asks again once. */
+		if (atomic_exchange(&plan->closed_early, false))
+			server_unregister(by, out.backing_id);
 	}
 	if (asked->flags & O_TRUNC)
 		ftruncate(of->data, 0);

@@ -469,6 +469,19 @@ static void local_locks(void)
 	check_opens(0);
 }
 
+/* The same, with an answer to OPEN: the VFS asks again. */
+static void taken_back_from_an_open(void)
+{
+	mount_attached(0);
+	atomic_store(&plan->attach_open, READ);
+	plan->closed_early = true;
+	check_reads(open(PATH, O_RDONLY));
+	settle();
+	CHECK_EQUAL(seen(FUSE_OPEN), 2);
+	check_reads(open(PATH, O_RDONLY));
+	CHECK_EQUAL(seen(FUSE_OPEN), 2);
+}
+
 static void mapped(void)
 {
 	char *at;
@@ -529,7 +542,7 @@ static void replaced(void)
 	CHECK_EQUAL(take_back(), 1);
 }
 
-/* Rebinding the attached id (patch 4) moves what the kernel opened, and what it is going to open. */
+/* Rebinding the attached id (patch 4) moves what the kernel opened, and what it will open. */
 static void rebound(void)
 {
 	struct fuse_backing_rebind rebind;
@@ -582,6 +595,7 @@ static const struct test tests[] = {
 	{ "taken back with files open", NEEDS(5), taken_back },
 	{ "taken back, nobody has it open", NEEDS(5), taken_back_unused },
 	{ "taken back while the entry is on its way", NEEDS(5), taken_back_on_the_way },
+	{ "taken back while the answer to OPEN is on its way", NEEDS(5), taken_back_from_an_open },
 	{ "eviction drops the backing", NEEDS(5), evicted },
 	{ "unmounting leaves nothing busy", NEEDS(5), unmounted },
 	{ "more inodes than the server may have descriptors", NEEDS(5), many },
