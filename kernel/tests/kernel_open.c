@@ -529,7 +529,7 @@ static void replaced(void)
 	CHECK_EQUAL(take_back(), 1);
 }
 
-/* Rebinding the attached id (patch 4) moves what the kernel opened, and what it is going to open. */
+/* Rebinding the attached id (patch 4) moves what the kernel opened, and what it will open. */
 static void rebound(void)
 {
 	struct fuse_backing_rebind rebind;

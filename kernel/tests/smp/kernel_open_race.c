@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * Opening without a round trip (patch 5, docs/kernel-open.md), on several processors: races, and what
- * it costs.
+ * Opening without a round trip (patch 5, docs/kernel-open.md), on several processors: races, and
+ * what it costs.
  */
 #define _GNU_SOURCE
 #include "attaching.h"
@@ -50,7 +50,7 @@ static void race(void)
 		atomic_store(&opened, 0);
 		atomic_store(&going, 0);
 		atomic_store(&taken, false);
-		/* The first open attaches, answered with the attaching id; later asks get it too. */
+		/* The first open attaches, as the id of its answer says; later asks get it too. */
 		atomic_store(&plan->attach_open, READ);
 		check_reads(fd = open(PATH, O_RDONLY));
 		atomic_store(&plan->attach_open, 0);
@@ -78,7 +78,6 @@ static void race(void)
 	}
 	CHECK(by_kernel > 0);
 }
-
 
 /* Attaching, opening, taking back and evicting at the same time. */
 static atomic_bool stop;
