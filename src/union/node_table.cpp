@@ -22,7 +22,8 @@ Node::Node(NodeTable& table, NodeId node_id, mode_t node_type) noexcept
 
 Node::~Node() = default;
 
-NodeTable::NodeTable(std::function<void(const Node&)> destroyed) : destroyed_(std::move(destroyed)) {
+NodeTable::NodeTable(std::function<void(const Node&)> destroyed)
+    : destroyed_(std::move(destroyed)) {
     const Lock lock(mutex_);
     root_ = make(S_IFDIR);
 }
