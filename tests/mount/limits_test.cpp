@@ -126,15 +126,20 @@ TEST_CASE("memory goes down when the kernel drops its caches", "[limits][memory]
     make_tree(branches, 400, kFiles / 400);
     const Mount mount(branches.spec(), "", Mount::Style::Background, PLYFS_RELEASE_BINARY);
     const long before = memory_of(mount.daemon());
-    REQUIRE(run({"find", mount.path(), "-size", "0"}).status == 0);
-    const long full = memory_of(mount.daemon());
-    drop_caches();
-    long after = full;
-    const bool given_back = eventually([&] {
-        (void)status(mount.path("1"));
-        after = memory_of(mount.daemon());
-        return after <= before + (full - before) / 2;
-    });
+    long full = 0;
+    long after = 0;
+    bool given_back = false;
+    // Somebody else on the machine may drop the caches, too, before they are full.
+    for (int attempt = 0; attempt < 3 && !given_back; ++attempt) {
+        REQUIRE(run({"find", mount.path(), "-size", "0"}).status == 0);
+        full = memory_of(mount.daemon());
+        drop_caches();
+        given_back = eventually([&] {
+            (void)status(mount.path("1"));
+            after = memory_of(mount.daemon());
+            return after <= before + (full - before) / 2;
+        });
+    }
     CAPTURE(before, full, after);
     CHECK(given_back);
     CHECK((full - before) * 1024 / kFiles < 600);
