@@ -243,7 +243,7 @@ Result<std::vector<std::string>> DrivenUnion::xattrs(const std::string& path) {
 
 Result<std::vector<Listed>> DrivenUnion::read_directory(HandleId handle, std::uint64_t offset) {
     std::vector<Listed> found;
-    TRY(union_->readdir(handle, offset, [&](const DirectoryEntry& entry) {
+    (void)TRY(union_->readdir(handle, offset, [&](const DirectoryEntry& entry) {
         found.push_back({std::string(entry.name), entry.inode, entry.type, entry.next});
         return true;
     }));
