@@ -9,7 +9,7 @@ extern "C" const char* __tsan_default_suppressions();
 
 extern "C" const char* __tsan_default_suppressions() {
     return
-        // Not built with ThreadSanitizer, so that how it hands work over is not seen.
+        // Not built with ThreadSanitizer, so that how its own tasks are handed over is not seen.
         "race:libtbb.so\n"
         "race:tbb::detail\n"
         // The order of directories follows the tree, which renames change: what is above is locked

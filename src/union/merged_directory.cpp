@@ -2,7 +2,6 @@
 #include "union/merged_directory.h"
 
 #include <dirent.h>
-#include <tbb/parallel_for_each.h>
 
 #include <bit>
 #include <cstring>
@@ -10,6 +9,7 @@
 #include <optional>
 
 #include "sys/dirents.h"
+#include "sys/parallel.h"
 #include "sys/statx.h"
 
 namespace plyfs {
@@ -131,7 +131,7 @@ Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
         if (!part.ended) unfinished.push_back(&part);
     }
     if (unfinished.size() > 1) {
-        tbb::parallel_for_each(unfinished, [&](Part* part) { part->read_on(hides); });
+        sys::for_each_in_parallel(unfinished, [&](Part* part) { part->read_on(hides); });
     } else if (unfinished.size() == 1) {
         unfinished.front()->read_on(hides);
     }
