@@ -17,6 +17,8 @@ find_package(nlohmann_json REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(ACL REQUIRED IMPORTED_TARGET libacl)
 pkg_check_modules(SYSTEMD REQUIRED IMPORTED_TARGET libsystemd)
+# 2.3 is the first liburing with what a ring of one thread needs (IORING_SETUP_DEFER_TASKRUN).
+pkg_check_modules(URING REQUIRED IMPORTED_TARGET liburing>=2.3)
 
 # 3.17 is the first libfuse with passthrough.
 pkg_check_modules(FUSE3 REQUIRED IMPORTED_TARGET fuse3>=3.17)

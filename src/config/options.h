@@ -137,6 +137,8 @@ struct Options {
     PassthroughOptions passthrough;
     Readers readers = Readers::Follow;
     LockScope locks = LockScope::Local;
+    // Requests come through io_uring, where the kernel offers it.
+    bool io_uring = false;
     bool posix_acl = true;
     bool xattrs = true;
     // Nothing waits for the disk, fsync(2) neither: what was written may be gone after a crash of

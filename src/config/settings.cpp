@@ -178,6 +178,7 @@ constexpr Setting kSettings[] = {
     choice<readers_names>("readers", "readers", [](auto& o) -> auto& { return o.readers; }),
 
     choice<lock_scope_names>("locks", "locks", [](auto& o) -> auto& { return o.locks; }),
+    boolean("io_uring", "io-uring", [](auto& o) -> auto& { return o.io_uring; }),
     boolean("posix_acl", "posix-acl", [](auto& o) -> auto& { return o.posix_acl; }),
     boolean("volatile", "volatile", [](auto& o) -> auto& { return o.is_volatile; }),
     {"xattrs", "xattr", SettingKind::Boolean, apply_xattrs,

@@ -16,6 +16,7 @@
 #include "session/features.h"
 #include "session/housekeeper.h"
 #include "session/lock_waiters.h"
+#include "session/ring_loop.h"
 #include "session/statistics.h"
 #include "union/union.h"
 
@@ -30,6 +31,8 @@ struct Context {
     const config::Options& options;
     Statistics& statistics;
     fuse_session* session = nullptr;
+    // Where requests come through rings; null while they come through the device alone.
+    RingLoop* rings = nullptr;
     // Random per mount: a node id means another node after the next mount (file handles of
     // open_by_handle_at and NFS carry both).
     std::uint64_t generation = 0;

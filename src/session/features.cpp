@@ -51,8 +51,9 @@ constexpr std::array kCapabilities{
     Capability{"expire-only", FUSE_CAP_EXPIRE_ONLY},
 };
 
-// Stock kernels have none of these: said only where they are.
-constexpr std::array kPatched{
+// Not asked for by default, or not in stock kernels: said only where they are.
+constexpr std::array kFurther{
+    Capability{"over-io-uring", kOverIoUring},
     Capability{"passthrough-same-inode", kPassthroughSameInode},
     Capability{"passthrough-parallel-writes", kPassthroughParallelWrites},
     Capability{"passthrough-reuse", kPassthroughReuse},
@@ -114,12 +115,12 @@ void further_agreed(void* user_data, std::uint64_t flags) {
 
 std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel) {
     std::vector<NegotiatedFeature> features;
-    features.reserve(kCapabilities.size() + kPatched.size());
+    features.reserve(kCapabilities.size() + kFurther.size());
     for (const Capability& capability : kCapabilities) {
         features.push_back({capability.name, (kernel.capabilities & capability.flag) != 0});
     }
-    for (const Capability& patched : kPatched) {
-        if ((kernel.further & patched.flag) != 0) features.push_back({patched.name, true});
+    for (const Capability& further : kFurther) {
+        if ((kernel.further & further.flag) != 0) features.push_back({further.name, true});
     }
     return features;
 }

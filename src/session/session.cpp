@@ -28,6 +28,7 @@
 #include "session/context.h"
 #include "session/device_loop.h"
 #include "session/housekeeper.h"
+#include "session/init.h"
 #include "session/mount_arguments.h"
 #include "session/mounted_branches.h"
 #include "session/operations.h"
@@ -145,10 +146,17 @@ double seconds(std::chrono::nanoseconds duration) {
     return std::chrono::duration<double>(duration).count();
 }
 
-std::size_t thread_count(const config::Options& options) {
-    if (options.limits.threads != 0) return options.limits.threads;
+// Threads that read the device.
+std::size_t thread_count(const Context& context) {
+    if (context.rings != nullptr) return 1;  // of all requests, FORGET and INTERRUPT alone come there
+    if (const auto asked = context.options.limits.threads; asked != 0) return asked;
     // More than there are processors: a branch on a slow disk must not hold up the others.
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
+}
+
+// Threads for each processor's queue, at most.
+std::size_t ring_thread_count(const config::Options& options) {
+    return options.limits.threads != 0 ? options.limits.threads : 64;
 }
 
 // What the union tells of, and so what outlives it.
@@ -177,11 +185,38 @@ private:
     Passing& passing_;
 };
 
+// Answers FUSE_INIT, and starts the rings if they are wanted and to be had.
+Result<void> begin(Context& context, const RequestServer& server, RingLoop& rings) {
+    const config::Options& options = context.options;
+    std::uint64_t further = further_init_flags();
+    if (options.io_uring) {
+        if (const auto prepared = RingLoop::prepare(context.session)) {
+            further |= kOverIoUring;
+        } else {
+            spdlog::warn("no io_uring: {}; requests come through the device", prepared.error());
+        }
+    }
+    const InitAnswer init = TRY(answer_init(context.session, further));
+    further_agreed(&context, init.agreed);
+    if (options.passthrough.mode == config::PassthroughMode::On && !context.passthrough) {
+        spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
+    }
+    if ((further & ~init.agreed & kOverIoUring) != 0) {
+        spdlog::warn("the kernel does not offer io_uring for FUSE, which takes Linux 6.14 and Y in "
+                     "/sys/module/fuse/parameters/enable_uring: requests come through the device");
+    }
+    if ((init.agreed & kOverIoUring) != 0) {
+        context.rings = &rings;
+        TRY(rings.start(server, init.largest_payload));
+    }
+    return {};
+}
+
 std::expected<void, SessionError> serve(const config::Options& options, Union& united,
                                         Passing& passing, const std::function<void()>& ready) {
     BranchLocks locks;
     LockWaiters waiters;
-    Statistics statistics(thread_count(options));
+    Statistics statistics;
     Context context{united,  passing.open_files, passing.housekeeper, locks, waiters,
                     options, statistics};
     context.generation = random_generation();
@@ -207,19 +242,17 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
         return refuse(fmt::format("{}: could not be mounted (see above)", options.mountpoint));
     }
     std::optional<Serving> serving(std::in_place, passing, session.get());
-    const auto answered = answer_init(session.get());
-    if (!answered) {
+    const RequestServer server{session.get(), options.debug};
+    RingLoop rings(ring_thread_count(options), statistics);
+    if (const auto begun = begin(context, server, rings); !begun) {
         serving.reset();
         fuse_session_unmount(session.get());
+        rings.stop();
         return refuse(fmt::format("{}: the kernel did not begin: {}", options.mountpoint,
-                                  answered.error().message()));
-    }
-    further_agreed(&context, *answered);
-    if (options.passthrough.mode == config::PassthroughMode::On && !context.passthrough) {
-        spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
+                                  begun.error().message()));
     }
     {
-        const DeviceLoop loop(session.get(), statistics, options.debug, [&] {
+        const DeviceLoop loop(server, thread_count(context), statistics, [&] {
             const std::uint64_t one = 1;
             if (::write(ended.get(), &one, sizeof one) != sizeof one) std::abort();
         });
@@ -231,6 +264,7 @@ std::expected<void, SessionError> serve(const config::Options& options, Union& u
         ready();
         wait_until_unmounted(options.mountpoint, minor(mounted.st_dev), signals.get(), ended.get());
     }
+    rings.stop();
     waiters.end();
     serving.reset();
     fuse_session_unmount(session.get());

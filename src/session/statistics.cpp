@@ -2,7 +2,6 @@
 #include "session/statistics.h"
 
 #include <algorithm>
-#include <span>
 #include <utility>
 
 namespace plyfs::session {
@@ -52,18 +51,24 @@ void ThreadStatistics::add_to(AllRequestCounts& sums) const noexcept {
     }
 }
 
-Statistics::Statistics(std::size_t threads)
-    : thread_count_(threads), threads_(std::make_unique<ThreadStatistics[]>(threads)) {}
+ThreadStatistics& Statistics::add_thread() {
+    const Lock lock(mutex_);
+    return threads_.emplace_back();
+}
+
+std::size_t Statistics::threads() const {
+    const Lock lock(mutex_);
+    return threads_.size();
+}
 
 std::chrono::nanoseconds Statistics::uptime() const noexcept {
     return Clock::now() - begin_;
 }
 
-AllRequestCounts Statistics::requests() const noexcept {
+AllRequestCounts Statistics::requests() const {
+    const Lock lock(mutex_);
     AllRequestCounts sums{};
-    for (const ThreadStatistics& thread : std::span(threads_.get(), thread_count_)) {
-        thread.add_to(sums);
-    }
+    for (const ThreadStatistics& thread : threads_) thread.add_to(sums);
     return sums;
 }
 

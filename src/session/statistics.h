@@ -14,10 +14,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <deque>
 
 #include "session/latency_histogram.h"
 #include "session/request_names.h"
+#include "sys/mutex.h"
 
 namespace plyfs::session {
 
@@ -56,22 +57,21 @@ private:
 
 class Statistics {
 public:
-    explicit Statistics(std::size_t threads);
-
-    std::size_t threads() const noexcept { return thread_count_; }
+    // The counters of one more thread, which live as long as this.
+    ThreadStatistics& add_thread();
+    // How many have been added.
+    std::size_t threads() const;
     // Since this was made.
     std::chrono::nanoseconds uptime() const noexcept;
-    // `index` < threads(). Lives as long as this.
-    ThreadStatistics& thread(std::size_t index) noexcept { return threads_[index]; }
     // The sums over all threads.
-    AllRequestCounts requests() const noexcept;
+    AllRequestCounts requests() const;
 
 private:
     using Clock = std::chrono::steady_clock;
 
     const Clock::time_point begin_ = Clock::now();
-    const std::size_t thread_count_;
-    const std::unique_ptr<ThreadStatistics[]> threads_;
+    mutable Mutex mutex_;
+    std::deque<ThreadStatistics> threads_ GUARDED_BY(mutex_);
 };
 
 // Of the request that the calling thread serves: it is answered with an errno.

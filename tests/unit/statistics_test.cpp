@@ -68,12 +68,13 @@ TEST_CASE("quantiles are read from the buckets", "[statistics]") {
 }
 
 TEST_CASE("the counts of all threads are added up", "[statistics]") {
-    Statistics statistics(3);
+    Statistics statistics;
+    constexpr std::size_t kThreads = 3;
     constexpr std::uint64_t kRounds = 10'000;
     {
         std::vector<std::jthread> threads;
-        for (std::size_t index = 0; index < statistics.threads(); ++index) {
-            threads.emplace_back([&own = statistics.thread(index)] {
+        for (std::size_t count = 0; count < kThreads; ++count) {
+            threads.emplace_back([&own = statistics.add_thread()] {
                 for (std::uint64_t round = 0; round < kRounds; ++round) {
                     own.count(kLookup, 1000, round % 2 == 0);
                 }
@@ -87,12 +88,13 @@ TEST_CASE("the counts of all threads are added up", "[statistics]") {
             before = now;
         }
     }
-    statistics.thread(0).count(kOpen, 7, false);
-    statistics.thread(1).count(kOpen, 9, false);
+    CHECK(statistics.threads() == kThreads);
+    statistics.add_thread().count(kOpen, 7, false);
+    statistics.add_thread().count(kOpen, 9, false);
     const AllRequestCounts requests = statistics.requests();
-    CHECK(latency_count(requests[kLookup].buckets) == 3 * kRounds);
-    CHECK(requests[kLookup].errors == 3 * kRounds / 2);
-    CHECK(requests[kLookup].total == 3 * kRounds * 1000);
+    CHECK(latency_count(requests[kLookup].buckets) == kThreads * kRounds);
+    CHECK(requests[kLookup].errors == kThreads * kRounds / 2);
+    CHECK(requests[kLookup].total == kThreads * kRounds * 1000);
     CHECK(requests[kLookup].longest == 1000);
     CHECK(requests[kOpen].total == 16);
     CHECK(requests[kOpen].longest == 9);
@@ -100,9 +102,10 @@ TEST_CASE("the counts of all threads are added up", "[statistics]") {
 }
 
 TEST_CASE("requests without a name are counted together", "[statistics]") {
-    Statistics statistics(1);
+    Statistics statistics;
+    ThreadStatistics& thread = statistics.add_thread();
     for (const std::uint32_t opcode : {0U, 7U, 19U, 54U, 4096U, 0xFFFFFFFFU}) {
-        statistics.thread(0).count(opcode, 1, false);
+        thread.count(opcode, 1, false);
     }
     CHECK(latency_count(statistics.requests()[0].buckets) == 6);
     const auto json = nlohmann::json::parse(requests_to_json(statistics.requests()));
@@ -121,9 +124,10 @@ TEST_CASE("an error is noted for the request of its thread", "[statistics]") {
 }
 
 TEST_CASE("requests are reported without what never came", "[statistics]") {
-    Statistics statistics(1);
-    statistics.thread(0).count(kLookup, 1000, true);
-    statistics.thread(0).count(kLookup, 1, false);
+    Statistics statistics;
+    ThreadStatistics& thread = statistics.add_thread();
+    thread.count(kLookup, 1000, true);
+    thread.count(kLookup, 1, false);
     CHECK(requests_to_json(statistics.requests()) ==
           R"({"LOOKUP":{"count":2,"errors":1,"total_ns":1001,"max_ns":1000,)"
           R"("buckets":[[1,1],[10,1]]}})");
