@@ -40,8 +40,9 @@ using InitReply = Message<fuse_out_header, fuse_init_out>;
 
 // As fuse_uring_create() of the kernel computes it.
 std::size_t largest_payload(const fuse_init_out& init) {
-    const std::size_t pages =
-        (init.flags & FUSE_MAX_PAGES) != 0 ? std::max<std::size_t>(init.max_pages, 1) : kDefaultPages;
+    const std::size_t pages = (init.flags & FUSE_MAX_PAGES) != 0
+                                  ? std::max<std::size_t>(init.max_pages, 1)
+                                  : kDefaultPages;
     const auto page_size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     return std::max({kLeastPayload, std::size_t{init.max_write}, pages * page_size});
 }
@@ -77,8 +78,7 @@ Result<InitAnswer> answer_init(fuse_session* session, std::uint64_t further) {
     const InitRequest request(std::span(static_cast<const char*>(buffer.mem), buffer.size));
     if (request.header.opcode != FUSE_INIT) return fail(EPROTO);
 
-    const std::uint64_t offered =
-        request.body.flags | (std::uint64_t{request.body.flags2} << 32);
+    const std::uint64_t offered = request.body.flags | (std::uint64_t{request.body.flags2} << 32);
     InitReply reply = TRY(answer_of_libfuse(session, buffer));
     reply.body.flags |= static_cast<std::uint32_t>(further & offered);
     reply.body.flags2 |= static_cast<std::uint32_t>((further & offered) >> 32);

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstring>
 #include <latch>
+#include <memory>
 #include <optional>
 #include <system_error>
 
@@ -89,8 +90,8 @@ bool is_answered(std::uint32_t opcode) {
 
 }  // namespace
 
-// One request at a time: its buffers, which the kernel fills and reads, and the ring that says when.
-// One thread's, but for take() and end_waiting().
+// One request at a time: its buffers, which the kernel fills and reads, and the ring that says
+// when. One thread's, but for take() and end_waiting().
 class RingLoop::Entry {
 public:
     Entry(int device, unsigned queue, std::size_t payload)
@@ -273,8 +274,7 @@ std::expected<void, std::string> RingLoop::prepare(fuse_session* session) {
     fuse_custom_io io{};
     io.writev = &send;
     io.read = &receive;
-    const int error =
-        fuse_session_custom_io(session, &io, sizeof io, fuse_session_fd(session));
+    const int error = fuse_session_custom_io(session, &io, sizeof io, fuse_session_fd(session));
     if (error == 0) return {};
     return std::unexpected("libfuse can't answer through it: " + Errno(-error).message() +
                            " (it is to be built with -Denable-custom-io=true)");
@@ -285,12 +285,12 @@ Result<void> RingLoop::start(RequestServer server, std::size_t payload) {
     payload_ = payload;
     // All possible processors: the kernel counts those that are not there yet.
     const auto processors = static_cast<unsigned>(::get_nprocs_conf());
-    Start start(processors);
+    const auto start = std::make_shared<Start>(processors);
     for (unsigned processor = 0; processor < processors; ++processor) {
         queues_.emplace_back().processor = processor;
     }
-    for (Queue& queue : queues_) add_thread(queue, &start);
-    return start.wait();
+    for (Queue& queue : queues_) add_thread(queue, start);
+    return start->wait();
 }
 
 void RingLoop::stop() {
@@ -310,17 +310,17 @@ bool RingLoop::answer(std::span<const iovec> message) {
     if (header.unique == 0) return false;  // a notification
     if (own_entry != nullptr && own_entry->take(header.unique, message)) return true;
     const Lock lock(mutex_);
-    return std::ranges::any_of(
-        entries_, [&](Entry* entry) { return entry->take(header.unique, message); });
+    return std::ranges::any_of(entries_,
+                               [&](Entry* entry) { return entry->take(header.unique, message); });
 }
 
-void RingLoop::add_thread(Queue& queue, Start* start) {
+void RingLoop::add_thread(Queue& queue, const std::shared_ptr<Start>& start) {
     const Lock lock(mutex_);
     if (stopping_) return;
     ++queue.serving;
     try {
         threads_.emplace_back([this, &queue, start, &own = statistics_.add_thread()] {
-            run(queue, start, own);
+            run(queue, start.get(), own);
             --queue.serving;
         });
     } catch (const std::system_error& error) {
@@ -357,10 +357,17 @@ void RingLoop::run(Queue& queue, Start* start, ThreadStatistics& statistics) {
 // The next request; false when there will be none.
 bool RingLoop::serve(Queue& queue, Entry& entry, ThreadStatistics& statistics) {
     const Result<fuse_buf> request = entry.next();
-    if (!request) return false;
+    if (!request) {
+        const Errno error = request.error();
+        if (error != ENOTCONN && error != ECONNABORTED && error != ECANCELED) {
+            spdlog::error("processor {}: a ring broke: {}", queue.processor, error.message());
+        }
+        return false;
+    }
     if (--queue.waiting == 0) grow(queue);
     server_.serve(*request, statistics);
-    if (!entry.answered()) {
+    // stop() ends the waiting after it has said so here.
+    if (!entry.answered() && !stopping_) {
         --queue.serving;
         entry.wait_for_answer();
         ++queue.serving;

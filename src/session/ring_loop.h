@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <deque>
 #include <expected>
+#include <memory>
 #include <span>
 #include <string>
 #include <thread>
@@ -35,8 +36,8 @@ inline constexpr std::uint64_t kOverIoUring = std::uint64_t{1} << 41;
 
 class RingLoop {
 public:
-    // `threads`: at most so many serve one processor's queue; those whose request is answered later,
-    // by somebody else, do not count.
+    // `threads`: at most so many serve one processor's queue; those whose request is answered
+    // later, by somebody else, do not count.
     RingLoop(std::size_t threads, Statistics& statistics);
     ~RingLoop();  // after stop(), or never started
     RingLoop(const RingLoop&) = delete;
@@ -54,8 +55,8 @@ public:
     void stop();
 
     // Takes the answer to a request that came through a ring, from any thread: libfuse's header and
-    // what follows it. False: it did not come through one. Sent when the thread that got the request
-    // is done with it.
+    // what follows it. False: it did not come through one. Sent when the thread that got the
+    // request is done with it.
     bool answer(std::span<const iovec> message);
 
     class Entry;
@@ -68,7 +69,7 @@ private:
     };
     class Start;
 
-    void add_thread(Queue& queue, Start* start);
+    void add_thread(Queue& queue, const std::shared_ptr<Start>& start);
     void run(Queue& queue, Start* start, ThreadStatistics& statistics);
     // The caller has taken the last waiting thread's request.
     void grow(Queue& queue);

@@ -148,7 +148,8 @@ double seconds(std::chrono::nanoseconds duration) {
 
 // Threads that read the device.
 std::size_t thread_count(const Context& context) {
-    if (context.rings != nullptr) return 1;  // of all requests, FORGET and INTERRUPT alone come there
+    if (context.rings != nullptr)
+        return 1;  // of all requests, FORGET and INTERRUPT alone come there
     if (const auto asked = context.options.limits.threads; asked != 0) return asked;
     // More than there are processors: a branch on a slow disk must not hold up the others.
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);

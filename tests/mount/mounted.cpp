@@ -190,6 +190,10 @@ Mount::Mount(const std::string& source, const std::string& options, Style style,
     sanitizer_log();
     std::vector<std::string> words{program, source, path_, "-o", "minfreespace=0"};
     if (!options.empty()) words.insert(words.end(), {"-o", options});
+    if (const char* const more = std::getenv("PLYFS_TEST_OPTIONS"))
+        words.insert(words.end(), {"-o", more});
+    // Others may have taken it back since the last mount.
+    if (std::string_view(words.back()).find("io_uring") != std::string_view::npos) offer_io_uring();
     if (style == Style::Background) {
         const std::vector<pid_t> before = children();
         const Ran ran = run(words);
@@ -285,12 +289,16 @@ void Mount::abandon() {
 
 const std::vector<Layout>& layouts() {
     using enum FileSystem;
-    static const std::vector<Layout> all{
-        {"one branch", {Ext4}, ""},
-        {"two branches", {Ext4, Ext4}, "category.create=rand"},
-        {"without passthrough", {Ext4, Ext4}, "passthrough.io=off"},
-        {"four file systems", {Ext4, Xfs, Btrfs, Tmpfs}, "category.create=rand"},
-    };
+    static const std::vector<Layout> all = [] {
+        std::vector<Layout> layouts{
+            {"one branch", {Ext4}, ""},
+            {"two branches", {Ext4, Ext4}, "category.create=rand"},
+            {"without passthrough", {Ext4, Ext4}, "passthrough.io=off"},
+            {"four file systems", {Ext4, Xfs, Btrfs, Tmpfs}, "category.create=rand"},
+        };
+        if (offer_io_uring()) layouts.push_back({"through io_uring", {Ext4, Ext4}, "io_uring"});
+        return layouts;
+    }();
     return all;
 }
 

@@ -28,12 +28,15 @@
 #include <iostream>
 #include <new>
 
+#include "sys/unique_fd.h"
+
 namespace plyfs::test {
 
 namespace {
 
 constexpr char kScratch[] = "/run/plyfs-tests";
 constexpr char kConnections[] = "/sys/fs/fuse/connections";
+constexpr char kIoUring[] = "/sys/module/fuse/parameters/enable_uring";
 constexpr unsigned kGraceSeconds = 20;
 
 // Shared between the test program and its watchdog.
@@ -41,6 +44,7 @@ struct Watched {
     std::atomic<std::time_t> deadline;  // CLOCK_MONOTONIC, seconds; 0: none
     std::array<std::atomic<unsigned>, 64> connections;
     std::array<char, 200> test_case;
+    std::atomic<bool> io_uring;  // it was not offered before
 };
 
 Watched* watched = nullptr;
@@ -71,6 +75,17 @@ void abort_connections() {
     }
 }
 
+char io_uring_setting() {
+    const UniqueFd file(::open(kIoUring, O_RDONLY | O_CLOEXEC));
+    char setting = 0;
+    return ::read(file.get(), &setting, 1) == 1 ? setting : '\0';
+}
+
+bool set_io_uring(char setting) {
+    const UniqueFd file(::open(kIoUring, O_WRONLY | O_CLOEXEC));
+    return ::write(file.get(), &setting, 1) == 1;
+}
+
 // Waits for the test program and ends as it did.
 [[noreturn]] void watch(pid_t program) {
     const int process = static_cast<int>(::syscall(SYS_pidfd_open, program, 0));
@@ -96,6 +111,7 @@ void abort_connections() {
     int status = 0;
     while (::waitpid(program, &status, 0) < 0 && errno == EINTR) {
     }
+    if (watched->io_uring) set_io_uring('N');
     if (WIFSIGNALED(status)) {
         std::cerr << "mount tests: died by signal " << WTERMSIG(status) << " in \""
                   << watched->test_case.data() << "\"\n";
@@ -175,6 +191,15 @@ void enter_sandbox() {
 
 void require_sandbox() {
     if (watched == nullptr) SKIP("mounting takes root, namespaces and /dev/fuse");
+}
+
+bool offer_io_uring() {
+    if (watched == nullptr) return false;
+    const char setting = io_uring_setting();
+    if (setting == 'Y') return true;
+    if (setting != 'N' || !set_io_uring('Y')) return false;
+    watched->io_uring = true;
+    return true;
 }
 
 std::string make_scratch_directory() {

@@ -23,6 +23,10 @@ void enter_sandbox();
 // Skips the test case where there is no sandbox.
 void require_sandbox();
 
+// Lets the kernel offer io_uring to FUSE mounts that are made from now on, a setting of the whole
+// system, until the program ends. False where it can't.
+bool offer_io_uring();
+
 // An empty directory of the sandbox's own tmpfs, new at each call. Readable by all users.
 std::string make_scratch_directory();
 

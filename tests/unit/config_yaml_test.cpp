@@ -42,6 +42,7 @@ cache:
   exclusive: true
 passthrough: off
 locks: branch
+io_uring: true
 posix_acl: false
 xattrs: true
 logging: {level: warning, target: log/plyfs}
@@ -65,6 +66,7 @@ mount: {read_only: true, nosuid: true, fsname: "a,b"}
     CHECK(options.cache == CacheOptions{1min, 0s, 1500ms, false, true, true});
     CHECK(options.passthrough.mode == PassthroughMode::Off);
     CHECK(options.locks == LockScope::Branch);
+    CHECK(options.io_uring);
     CHECK_FALSE(options.posix_acl);
     CHECK(options.logging == LoggingOptions{LogLevel::Warning, "/etc/plyfs/log/plyfs"});
     CHECK(options.limits == LimitOptions{4, 9, 10, 1 << 20});

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// Requests through io_uring. That they are answered rightly is a layout of the other tests.
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/matchers/catch_matchers_string.hpp>
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <vector>
+
+#include "mount/files.h"
+#include "mount/mounted.h"
+#include "mount/sandbox.h"
+
+namespace plyfs::test {
+namespace {
+
+using Catch::Matchers::ContainsSubstring;
+using enum FileSystem;
+
+void require_io_uring() {
+    require_sandbox();
+    if (!offer_io_uring()) SKIP("this kernel offers no io_uring for FUSE");
+}
+
+nlohmann::json statistics(const Union& united) {
+    return nlohmann::json::parse(get_xattr(united.path(), "user.plyfs.stats"));
+}
+
+bool in_force(const Union& united) {
+    return statistics(united).at("kernel").at("features").value("over-io-uring", false);
+}
+
+// Processes that wait for a lock on `path`, whose requests stay unanswered.
+std::vector<std::unique_ptr<Process>> wait_for_lock(const std::string& path, int count) {
+    std::vector<std::unique_ptr<Process>> waiters;
+    for (int number = 0; number < count; ++number) {
+        waiters.push_back(std::make_unique<Process>([&path] {
+            const UniqueFd file = open_file(path, O_RDWR);
+            return outcome(::flock(file.get(), LOCK_EX)).code();
+        }));
+    }
+    return waiters;
+}
+
+// How many lock requests the kernel waits for.
+void wait_for_waiters(const Union& united, std::size_t count) {
+    const std::string path =
+        "/sys/fs/fuse/connections/" + std::to_string(find_mount(united.path()).minor) + "/waiting";
+    for (std::size_t waiting = 0; waiting < count;) {
+        std::ifstream(path) >> waiting;
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+}
+
+TEST_CASE("requests come through io_uring where that is asked for", "[io_uring]") {
+    require_io_uring();
+    CHECK(in_force(Union({Ext4}, "io_uring")));
+    CHECK_FALSE(in_force(Union({Ext4})));
+}
+
+TEST_CASE("what a request carries arrives through io_uring", "[io_uring]") {
+    require_io_uring();
+    const Union united({Ext4, Ext4}, "io_uring,passthrough.io=off");
+    REQUIRE(in_force(united));
+    // Names and data of all sizes: the longest request is served where the kernel put it.
+    const std::string longest(255, 'n');
+    put(united.path(longest), "content");
+    REQUIRE(::symlink(std::string(4000, 's').c_str(), united.path("link").c_str()) == 0);
+    std::string target(5000, '\0');
+    CHECK(::readlink(united.path("link").c_str(), target.data(), target.size()) == 4000);
+    CHECK(names(united.path()) == std::set<std::string>{longest, "link"});
+    CHECK(set_xattr(united.path(longest), "user.value", std::string(3000, 'v')) == kOk);
+    CHECK(get_xattr(united.path(longest), "user.value") == std::string(3000, 'v'));
+    for (const std::size_t size :
+         {1U, 4096U, 100'000U, 131'072U, 1U << 20, (1U << 20) + 5, 5U << 20}) {
+        std::string data(size, '\0');
+        for (std::size_t at = 0; at < size; ++at) data[at] = static_cast<char>(at * 7 % 251);
+        CAPTURE(size);
+        const UniqueFd file = open_file(united.path("data"), O_RDWR | O_CREAT | O_TRUNC);
+        REQUIRE(write_all(file.get(), data) == kOk);
+        CHECK(content(united.path("data")) == data);
+        const UniqueFd direct = open_file(united.path("data"), O_RDONLY | O_DIRECT);
+        std::string read(size, '\0');
+        CHECK(::pread(direct.get(), read.data(), size, 0) == static_cast<ssize_t>(size));
+        CHECK(read == data);
+    }
+    put(united.branches.path(0, "kept"), "as it is");
+    CHECK(content(united.path("kept")) == "as it is");
+}
+
+// Each of them holds the thread that got its request; there are more than serve a queue.
+TEST_CASE("requests that are answered late hold up no other through io_uring",
+          "[io_uring][locks]") {
+    require_io_uring();
+    const Union united({Ext4}, "io_uring,locks=branch,threads=2");
+    const std::string path = united.path("file");
+    put(path, "");
+    const UniqueFd file = open_file(path, O_RDWR);
+    REQUIRE(outcome(::flock(file.get(), LOCK_EX)) == kOk);
+    auto waiters = wait_for_lock(path, 40);
+    wait_for_waiters(united, waiters.size());
+    put(united.path("other"), "content");
+    CHECK(content(united.path("other")) == "content");
+    // A signal reaches the daemon by the device.
+    for (std::size_t number = 0; number < waiters.size(); number += 2)
+        waiters[number]->signal(SIGKILL);
+    for (std::size_t number = 0; number < waiters.size(); number += 2)
+        CHECK(waiters[number]->wait() == 128 + SIGKILL);
+    CHECK(outcome(::flock(file.get(), LOCK_UN)) == kOk);
+    for (std::size_t number = 1; number < waiters.size(); number += 2)
+        CHECK(waiters[number]->wait() == 0);
+}
+
+TEST_CASE("a mount through io_uring ends while requests are not answered", "[io_uring][locks]") {
+    require_io_uring();
+    Union united({Ext4}, "io_uring,locks=branch");
+    const std::string path = united.path("file");
+    put(path, "");
+    const UniqueFd file = open_file(path, O_RDWR);
+    REQUIRE(outcome(::flock(file.get(), LOCK_EX)) == kOk);
+    auto waiters = wait_for_lock(path, 3);
+    wait_for_waiters(united, waiters.size());
+    ::kill(united.mount.daemon(), SIGTERM);
+    united.mount.expect_end();
+    for (const auto& waiter : waiters) CHECK(waiter->wait() != 0);
+}
+
+TEST_CASE("without io_uring in the kernel the device is used", "[io_uring]") {
+    require_io_uring();
+    const std::string source = "/sys/module/fuse/parameters/enable_uring";
+    const Branches branches{Ext4};
+    const std::string mountpoint = make_scratch_directory();
+    {
+        std::ofstream(source) << 'N';
+        const Ran ran =
+            run({PLYFS_BINARY, branches.spec(), mountpoint, "-o", "io_uring,minfreespace=0"});
+        offer_io_uring();
+        INFO(ran.output);
+        CHECK(ran.status == 0);
+        CHECK_THAT(ran.output, ContainsSubstring("does not offer io_uring"));
+    }
+    Mount mount = Mount::adopt(mountpoint);
+    put(mount.path("file"), "content");
+    CHECK(content(branches.path(0, "file")) == "content");
+}
+
+}  // namespace
+}  // namespace plyfs::test
