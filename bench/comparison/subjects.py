@@ -6,6 +6,7 @@ reads and writes (data/), lie on the first writable branch; the small files that
 (set/) on the last branch, which in a stack of layers is the read-only one.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -20,6 +21,7 @@ from .commands import Failed
 BIG = 64 << 20  # bytes of data/j0, as bench/floor.cpp has it
 SMALL = 8 << 20  # of data/j1 ... data/j8
 NATIVE = "branch"
+IO_URING = pathlib.Path("/sys/module/fuse/parameters/enable_uring")
 
 
 @dataclasses.dataclass
@@ -47,6 +49,7 @@ def subjects(plyfs, floor):
     layers = "lowerdir={area}/lower,upperdir={area}/upper,workdir={area}/index"
     pool = "category.create=epff,minfreespace=0"
     off = ",passthrough.io=off"
+    ring = ",io_uring"
     return [
         Subject(NATIVE, "bare", "", ""),
         Subject("overlayfs", "layers", "overlay", "", layers),
@@ -55,7 +58,11 @@ def subjects(plyfs, floor):
                 passthrough=False, plotted=False),
         Subject("plyfs pool, exclusive", "pool", "fuse.plyfs", plyfs,
                 pool + ",cache.exclusive=true", passthrough=True, plotted=False, quick=False),
+        Subject("plyfs pool, io_uring", "pool", "fuse.plyfs", plyfs, pool + ring,
+                passthrough=True, plotted=False, quick=False),
         Subject("plyfs overlay", "layers", "fuse.plyfs", plyfs, layers, passthrough=True),
+        Subject("plyfs overlay, io_uring", "layers", "fuse.plyfs", plyfs, layers + ring,
+                passthrough=True, plotted=False, quick=False),
         Subject("plyfs overlay, no passthrough", "layers", "fuse.plyfs", plyfs, layers + off,
                 passthrough=False, plotted=False, quick=False),
         Subject("mergerfs", "pool", "fuse.mergerfs", "mergerfs",
@@ -126,6 +133,19 @@ def mounted_kind(root):
     return kind
 
 
+@contextlib.contextmanager
+def io_uring_offered():
+    """The kernel offers io_uring to what is mounted meanwhile, if it has it."""
+    before = IO_URING.read_text() if IO_URING.exists() else "Y"
+    if before.startswith("N"):
+        IO_URING.write_text("Y")
+    try:
+        yield
+    finally:
+        if before.startswith("N"):
+            IO_URING.write_text("N")
+
+
 def mount(subject, files):
     subject.command = [] if subject.shape == "bare" else mount_command(subject, files)
     if subject.shape == "floor":
@@ -140,13 +160,16 @@ def mount(subject, files):
             time.sleep(0.02)
     elif subject.command:
         # A daemon keeps its output open, so it gets none of ours.
-        status = subprocess.run(
-            subject.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, timeout=30, check=False).returncode
+        with io_uring_offered():
+            status = subprocess.run(
+                subject.command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL, start_new_session=True, timeout=30,
+                check=False).returncode
         if status != 0:
             raise Failed(f"{os.path.basename(subject.command[0])}: status {status}")
     verify(subject)
     verify_passthrough(subject)
+    verify_io_uring(subject)
 
 
 def verify(subject):
@@ -175,10 +198,22 @@ def verify_passthrough(subject):
         raise Failed("passes nothing through here" if subject.passthrough else "passes through")
 
 
+def verify_io_uring(subject):
+    """Failed: requests do not come through io_uring though they should."""
+    if "io_uring" in subject.options:
+        if not statistics(subject)["kernel"]["features"].get("over-io-uring"):
+            raise Failed("io_uring is not to be had here")
+
+
 def opens(subject):
     """plyfs's own counts of opens by mode."""
+    return statistics(subject)["opens"]
+
+
+def statistics(subject):
+    """What plyfs says of itself."""
     output, _ = commands.run([subject.program, "stats", "--json", str(subject.root)])
-    return json.loads(output)["opens"]
+    return json.loads(output)
 
 
 def unmount(subject):

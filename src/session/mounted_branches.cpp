@@ -145,9 +145,12 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
 std::expected<void, SessionError> prepare_branches(const config::Options& options,
                                                    const BranchSet& branches) {
     auto prepared = try_to_prepare(options, branches);
-    if (!prepared) tidy(plan_branches(branches));
+    if (!prepared) {
+        tidy(plan_branches(branches));
+        return prepared;
+    }
     for (const auto& branch : branches) branch->learn_times();
-    return prepared;
+    return {};
 }
 
 void release_branches(const config::Options& options, const BranchSet& branches) {
