@@ -207,6 +207,12 @@ Result<void> Union::mark_impure(const OpenDirectory& directory, BranchIndex bran
     return {};
 }
 
+Result<bool> Union::has_origin(const NodeRef& node, int object) const {
+    // Also where the branch could not keep it.
+    if (node && nodes_.shown_inode(*node) > kOwnInode) return true;
+    return TRY(format::read_handle_mark(object, format::Mark::Origin, options_.marks)).present;
+}
+
 Result<Union::Origin> Union::origin_of(int object) const {
     Origin origin;
     origin.record =
