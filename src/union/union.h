@@ -488,6 +488,11 @@ private:
         std::optional<format::HandleRecord> record;
     };
     Result<Origin> origin_of(int object) const;
+    // False: `hit`, a non-directory on a writable branch, need not be asked. Whoever puts what has
+    // an origin into a directory marks that impure (mark_impure; overlayfs since Linux 4.12). What
+    // lacks the mark all the same has the number of its own, and all else as ever: redirects, data
+    // and the index are not found by the origin.
+    Result<bool> may_have_origin(const Hit& hit) const;
     // The attributes of the object at `hit` with that number, if it has one.
     Result<Attributes> with_origin(const Hit& hit, Name name, Attributes attributes) const;
 

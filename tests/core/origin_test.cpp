@@ -12,6 +12,7 @@
 #include <filesystem>
 
 #include "core/driven_union.h"
+#include "sys/fault.h"
 
 namespace plyfs::test {
 namespace {
@@ -119,6 +120,49 @@ TEST_CASE("each name of an indexed file is listed with one number", "[layers][li
             CHECK(u.stat(name)->inode == inode);
             CHECK(u.stat(name)->links == 3);
         }
+    }
+}
+
+TEST_CASE("an origin is looked for only where it may be", "[layers][origin]") {
+    DrivenUnion u({kRw, kRo});
+    for (const char* const directory : {"copies", "own"})
+        fs::create_directory(u.host(1, directory));
+    host_write(u.host(1, "copies/copy"), "lower");
+    REQUIRE(u.chmod("copies/copy", 0600) == 0);
+    for (const char* const file : {"copies/x", "own/x"}) REQUIRE(u.write(file, "own") == 0);
+    REQUIRE(is_impure(u.host(0, "copies")));
+    REQUIRE_FALSE(is_impure(u.host(0, "own")));
+    u.remount();
+    const auto calls = [&](const std::string& directory) {
+        const NodeId parent = u.look(directory)->node;
+        fault::arm(fault::Action::None, 0, 0);
+        const auto entry = u.verbs().lookup(parent, *Name::from("x"));
+        const std::uint64_t made = fault::disarm();
+        u.remember(entry.value().node);
+        return made;
+    };
+    CHECK(calls("own") == 1);
+    CHECK(calls("copies") > 1);
+    check_listed(u, "");
+}
+
+// Nobody leaves such a thing since overlayfs makes the mark (Linux 4.12).
+TEST_CASE("a copy in a directory without the mark has a number of its own", "[layers][origin]") {
+    DrivenUnion u({kRw, kRo});
+    host_write(u.host(1, "x"), "lower");
+    const std::uint64_t inode = u.stat("x")->inode;
+    REQUIRE(u.chmod("x", 0600) == 0);
+    REQUIRE(::lremovexattr(u.host(0).c_str(), "trusted.overlay.impure") == 0);
+    u.remount();
+    CHECK(u.stat("x")->inode != inode);
+    check_listed(u, "");
+    CHECK(u.read("x").value() == "lower");
+    SECTION("which it takes along") {
+        const std::uint64_t own = u.stat("x")->inode;
+        REQUIRE(u.mkdir("d") == 0);
+        REQUIRE(u.rename("x", "d/x") == 0);
+        CHECK(u.stat("d/x")->inode == own);
+        check_listed(u, "");
     }
 }
 
