@@ -17,10 +17,11 @@ constexpr std::uint8_t kImpure = 16;
 Result<LayerMarks> OpenDirectory::marks(const format::MarkRules& rules) const {
     int known = known_.load(std::memory_order_acquire);
     if ((known & kKnown) == 0) {
-        const format::DirectoryMarks found = TRY(format::directory_marks(get(), rules));
+        const format::MarkRules present = format::forms_present(get(), rules);
+        const format::DirectoryMarks found = TRY(format::directory_marks(get(), present));
         const bool redirected =
-            TRY(format::read_mark(get(), format::Mark::Redirect, rules)).has_value();
-        const bool impure = TRY(format::is_impure(get(), rules));
+            TRY(format::read_mark(get(), format::Mark::Redirect, present)).has_value();
+        const bool impure = TRY(format::is_impure(get(), present));
         const int read = kKnown | (found.opaque ? kOpaque : 0) |
                          (found.whiteout_files ? kWhiteoutFiles : 0) |
                          (redirected ? kRedirected : 0) | (impure ? kImpure : 0);
