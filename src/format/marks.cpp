@@ -70,6 +70,22 @@ Result<std::optional<std::string>> read_mark(int object, Mark mark, const MarkRu
     return read_one(object, xattr_name(mark, Namespace::User));
 }
 
+MarkRules forms_present(int object, const MarkRules& rules) {
+    std::array<char, 1024> names{};
+    const auto size = sys::list_xattrs(object, std::as_writable_bytes(std::span(names)));
+    if (!size) return rules;
+    MarkRules present{
+        .trusted = false, .user = false, .fuse_overlayfs = false, .dot_files = rules.dot_files};
+    for (std::size_t at = 0; at < *size;) {
+        const std::string_view name(names.data() + at);
+        if (name.starts_with("trusted.overlay.")) present.trusted = rules.trusted;
+        if (name.starts_with("user.overlay.")) present.user = rules.user;
+        if (name.starts_with("user.fuseoverlayfs.")) present.fuse_overlayfs = rules.fuse_overlayfs;
+        at += name.size() + 1;
+    }
+    return present;
+}
+
 Result<void> write_mark(int object, Mark mark, const MarkFormat& format, std::string_view value) {
     if (!format.names) return fail(EOPNOTSUPP);
     const auto bytes = std::as_bytes(std::span(value));

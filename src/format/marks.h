@@ -78,6 +78,10 @@ const char* xattr_name(Mark mark, Namespace names) noexcept;
 // Else the errnos of getxattr(2).
 Result<std::optional<std::string>> read_mark(int object, Mark mark, const MarkRules& rules);
 
+// `rules` without the attributes of which `object` has none, by one look at its list: most objects
+// have no mark at all. All of `rules` where the list can't be read.
+MarkRules forms_present(int object, const MarkRules& rules);
+
 // Sets or replaces it. EOPNOTSUPP: `format` or the file system has no attributes. EPERM: no right
 // to this namespace, or `user` on something else than a file or a directory. ENOSPC, EDQUOT, and
 // E2BIG where the file system bounds their size. Else the errnos of setxattr(2).

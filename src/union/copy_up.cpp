@@ -203,8 +203,14 @@ Result<void> Union::mark_impure(const OpenDirectory& directory, BranchIndex bran
     const auto marked =
         format::set_impure(directory.get(), TRY(branches_[branch]->layer().format()));
     if (!marked && marked.error() != EOPNOTSUPP) return marked;
-    directory.forget_marks();
+    directory.note_impure();
     return {};
+}
+
+Result<bool> Union::has_origin(const NodeRef& node, int object) const {
+    // Also where the branch could not keep it.
+    if (node && nodes_.shown_inode(*node) > kOwnInode) return true;
+    return TRY(format::read_handle_mark(object, format::Mark::Origin, options_.marks)).present;
 }
 
 Result<Union::Origin> Union::origin_of(int object) const {
@@ -224,13 +230,21 @@ Result<Union::Origin> Union::origin_of(int object) const {
     return origin;
 }
 
+Result<bool> Union::may_have_origin(const Hit& hit) const {
+    // Of one of several names the number must not depend on the directory, nor how many there are.
+    return hit.attributes.links > 1 || TRY(hit.parent->marks(options_.marks)).impure;
+}
+
 Result<Attributes> Union::with_origin(const Hit& hit, Name name, Attributes attributes) const {
     if (!layered_ || attributes.is_directory() || is_lower(hit.branch)) return attributes;
     const NodeRef node = nodes_.find_object(attributes.real);
     std::uint64_t inode = node ? nodes_.shown_inode(*node) : 0;
     if (inode == 0) {
-        const UniqueFd object = TRY(sys::open_at(hit.parent->get(), name, O_PATH));
-        const Origin origin = TRY(origin_of(object.get()));
+        Origin origin;
+        if (TRY(may_have_origin(hit))) {
+            const UniqueFd object = TRY(sys::open_at(hit.parent->get(), name, O_PATH));
+            origin = TRY(origin_of(object.get()));
+        }
         inode = origin.inode;
         if (node) nodes_.set_shown_inode(node, inode);
         if (node && origin.record) TRY(recognize_indexed(node, hit, *origin.record));

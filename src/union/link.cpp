@@ -31,6 +31,7 @@ Result<Entry> Union::link(const Request& request, NodeId id, NodeId new_parent_i
     if (!branches_[branch]->writable()) return fail(EROFS);
     const UniqueFd object = TRY(open_object(*node, O_PATH));
     const DirectoryRef directory = TRY(ensure_directory(parent, branch));
+    if (layered_ && TRY(has_origin(node, object.get()))) TRY(mark_impure(*directory, branch));
     // By the descriptor: the very file that the node is, also one without a name (O_TMPFILE).
     const auto make = [&](int at) { return sys::link_descriptor(object.get(), at, new_name); };
     if (std::ranges::find(whiteouts, branch) == whiteouts.end()) {

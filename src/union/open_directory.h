@@ -30,17 +30,16 @@ public:
     // Read when first asked for, then remembered: nobody but this mount changes marks. Errnos: of
     // format::directory_marks, read_redirect (a damaged redirect is EIO) and is_impure.
     Result<LayerMarks> marks(const format::MarkRules& rules) const;
-    // They were changed by this mount.
-    void forget_marks() const noexcept {
-        known_.store(0, std::memory_order_release);
-        protection_.forget();
-    }
+    // This mount marked it impure, or would have if the branch kept marks: so it says from now on.
+    void note_impure() const noexcept;
+    // The other ones were changed by this mount.
+    void forget_marks() const noexcept;
     // What its mark says (format/protection.h), remembered in the same way.
     Result<format::Protection> protection(const format::MarkRules& rules) const;
 
 private:
     UniqueFd descriptor_;
-    mutable std::atomic<std::uint8_t> known_{0};  // Bit's; 0: nothing is known
+    mutable std::atomic<std::uint8_t> known_{0};  // bits; 0: nothing is known
     mutable KnownProtection protection_;
 };
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "sys/entry.h"
+#include "sys/open.h"
 #include "sys/statx.h"
 #include "union/union.h"
 
@@ -101,6 +102,16 @@ Result<Place> Union::plan_place(RenameSide& side, BranchIndex branch, const std:
     return place;
 }
 
+// As overlayfs (ovl_rename); of merged directories detach_below takes care.
+Result<void> Union::take_origin_along(const RenameSide& from, const Hit& hit,
+                                      const RenameSide& to) const {
+    if (!layered_ || hit.attributes.is_directory() || from.parent == to.parent) return {};
+    const UniqueFd object = TRY(sys::open_at(hit.parent->get(), from.name, O_PATH));
+    if (!TRY(has_origin(nodes_.find_object(hit.attributes.real), object.get()))) return {};
+    const DirectoryRef parent = TRY(open_directory(*to.parent, hit.branch));
+    return mark_impure(*parent, hit.branch);
+}
+
 Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags) {
     const std::string from_path = TRY(path_on_branch(*from.parent));
     const std::string to_path = TRY(path_on_branch(*to.parent));
@@ -116,6 +127,8 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
         Place from_place = TRY(plan_place(from, hit.branch, from_path));
         Place to_place = TRY(plan_place(to, hit.branch, to_path));
         const Hit* const target = to.on(hit.branch);
+        TRY(take_origin_along(from, hit, to));
+        if (exchange && target != nullptr) TRY(take_origin_along(to, *target, from));
         const Identity identity = Identity::of(hit.attributes);
         if (target == nullptr && to.has_whiteout(hit.branch)) {
             TRY(plan_over_whiteout(plan, hit, std::move(from_place), std::move(to_place)));
@@ -141,13 +154,16 @@ Result<Plan> Union::plan_rename(RenameSide& from, RenameSide& to, unsigned flags
             hit.branch > first_moved) {
             continue;
         }
-        if (exchange && from.has_whiteout(hit.branch)) {
-            TRY(plan_over_whiteout(plan, hit, TRY(plan_place(to, hit.branch, to_path)),
-                                   TRY(plan_place(from, hit.branch, from_path))));
-        } else if (exchange) {
-            plan.emplace_back(Move{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
-                                   TRY(plan_place(from, hit.branch, from_path)),
-                                   Identity::of(hit.attributes), Move::Mode::NoReplace});
+        if (exchange) {
+            Place to_place = TRY(plan_place(to, hit.branch, to_path));
+            Place from_place = TRY(plan_place(from, hit.branch, from_path));
+            TRY(take_origin_along(to, hit, from));
+            if (from.has_whiteout(hit.branch)) {
+                TRY(plan_over_whiteout(plan, hit, std::move(to_place), std::move(from_place)));
+            } else {
+                plan.emplace_back(Move{hit.branch, std::move(to_place), std::move(from_place),
+                                       Identity::of(hit.attributes), Move::Mode::NoReplace});
+            }
         } else {
             plan.emplace_back(Bury{hit.branch, TRY(plan_place(to, hit.branch, to_path)),
                                    Identity::of(hit.attributes), hit.attributes.is_directory()});

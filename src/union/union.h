@@ -476,13 +476,23 @@ private:
     Result<void> publish_copy(const UpperCopy& copy, const copyup::CopiedObject& copied,
                               BranchIndex branch, int work, Name temporary, std::uint64_t inode);
     Result<void> mark_origin(int source, BranchIndex lower, int copy, BranchIndex branch) const;
+    // Before what has an origin gets a name in `directory` on `branch`: readdir looks for numbers
+    // of origins only where the mark is, here and in overlayfs (ovl_set_impure).
     Result<void> mark_impure(const OpenDirectory& directory, BranchIndex branch) const;
+    // `object` (O_PATH) is a non-directory on a writable branch; `node`: its node, null if none is
+    // known.
+    Result<bool> has_origin(const NodeRef& node, int object) const;
     // What an object was copied up from.
     struct Origin {
         std::uint64_t inode = kOwnInode;  // its st_ino; kOwnInode: nothing, or nobody knows
         std::optional<format::HandleRecord> record;
     };
     Result<Origin> origin_of(int object) const;
+    // False: `hit`, a non-directory on a writable branch, need not be asked. Whoever puts what has
+    // an origin into a directory marks that impure (mark_impure; overlayfs since Linux 4.12). What
+    // lacks the mark all the same has the number of its own, and all else as ever: redirects, data
+    // and the index are not found by the origin.
+    Result<bool> may_have_origin(const Hit& hit) const;
     // The attributes of the object at `hit` with that number, if it has one.
     Result<Attributes> with_origin(const Hit& hit, Name name, Attributes attributes) const;
 
@@ -608,6 +618,9 @@ private:
     // False: nothing is to be done.
     Result<bool> check_rename(const RenameSide& from, const RenameSide& to, unsigned flags) const;
     Result<Place> plan_place(RenameSide& side, BranchIndex branch, const std::string& path);
+    // Before `hit` of `from` is renamed to the name of `to`, whose place is planned.
+    Result<void> take_origin_along(const RenameSide& from, const Hit& hit,
+                                   const RenameSide& to) const;
     Result<Plan> plan_rename(RenameSide& from, RenameSide& to, unsigned flags);
     // The parts of a rename that keep layers apart (layered unions only).
     Result<void> copy_up_name(const Request& request, const NodeRef& parent, Name name);

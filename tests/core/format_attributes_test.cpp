@@ -14,12 +14,14 @@
 
 #include "core/host_files.h"
 #include "core/overlay_mount.h"
+#include "core/scratch_file_system.h"
 #include "format/escape.h"
 #include "format/protection.h"
 #include "format/union_uuid.h"
 #include "sys/data.h"
 #include "sys/file_system_identity.h"
 #include "sys/metadata.h"
+#include "sys/open.h"
 
 namespace plyfs::test {
 namespace {
@@ -44,6 +46,35 @@ std::uint32_t flags_of(const OverlayMount& layers, const std::string& path) {
 }
 
 }  // namespace
+
+TEST_CASE("only forms that an object has are present", "[format]") {
+    const ScratchDirectory directory;
+    const UniqueFd object = sys::open_host_path(directory.path(), O_PATH).value();
+    const auto add = [&](const std::string& name) {
+        REQUIRE(::setxattr(directory.path().c_str(), name.c_str(), "v", 1, 0) == 0);
+    };
+    const auto present = [&] { return format::forms_present(object.get(), {}); };
+    format::MarkRules expected{.trusted = false, .user = false, .fuse_overlayfs = false};
+    CHECK(present() == expected);
+    add("user.overlay");
+    add("trusted.note");
+    CHECK(present() == expected);
+    add("trusted.overlay.impure");
+    expected.trusted = true;
+    CHECK(present() == expected);
+    add("user.overlay.redirect");
+    add("user.fuseoverlayfs.opaque");
+    CHECK(present() == format::MarkRules{});
+    const format::MarkRules none{
+        .trusted = false, .user = false, .fuse_overlayfs = false, .dot_files = false};
+    CHECK(format::forms_present(object.get(), none) == none);
+    SECTION("and all may be where there is too much to list") {
+        REQUIRE(::removexattr(directory.path().c_str(), "user.overlay.redirect") == 0);
+        CHECK_FALSE(present().user);
+        for (int i = 0; i < 10; ++i) add("user." + std::string(120, 'x') + std::to_string(i));
+        CHECK(present() == format::MarkRules{});
+    }
+}
 
 TEST_CASE("attributes are escaped as the kernel does", "[format][overlayfs]") {
     OverlayMount layers;

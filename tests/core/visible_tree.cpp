@@ -34,11 +34,9 @@ void walk(DrivenUnion& u, const std::string& directory, VisibleTree& tree, Links
     const auto listed = u.list(directory);
     INFO(directory);
     REQUIRE(code(listed) == 0);
-    std::vector<std::string> names;
-    for (const Listed& one : *listed) names.push_back(one.name);
-    std::ranges::sort(names);
-    REQUIRE(std::ranges::adjacent_find(names) == names.end());
-    for (const std::string& name : names) {
+    std::map<std::string, std::uint64_t> numbers;
+    for (const Listed& one : *listed) REQUIRE(numbers.emplace(one.name, one.inode).second);
+    for (const auto& [name, number] : numbers) {
         const std::string path = directory.empty() ? name : directory + '/' + name;
         const auto entry = u.look(path);
         if (!entry) {
@@ -48,6 +46,7 @@ void walk(DrivenUnion& u, const std::string& directory, VisibleTree& tree, Links
         const Attributes& attributes = entry->attributes;
         std::string& text = tree[path];
         text = text_of(path, attributes.mode, attributes.links, attributes.inode, first);
+        if (number != attributes.inode) text += " (readdir differs)";
         const auto again = u.verbs().getattr(entry->node);
         if (!again || again->inode != attributes.inode) text += " (getattr differs)";
         if (attributes.is_regular()) {
