@@ -60,12 +60,21 @@ std::size_t raise_descriptor_limit() {
     return limit.rlim_max;
 }
 
+// Threads for each processor's queue, at most.
+std::size_t ring_thread_count(const config::Options& options) {
+    if (options.limits.threads != 0) return options.limits.threads;
+    const std::size_t processors = std::max(std::thread::hardware_concurrency(), 1U);
+    return std::clamp<std::size_t>(128 / processors, 4, 64);
+}
+
 // What is left for open files of `descriptors`. A reader that keeps what it opened takes two.
 std::size_t open_file_limit(const config::Options& options, std::size_t descriptors,
                             std::size_t open_directories) {
-    // Requests in progress, devices, branches, work directories.
+    // Requests in progress, devices, branches, work directories, rings.
+    const std::size_t rings =
+        options.io_uring ? ring_thread_count(options) * std::thread::hardware_concurrency() : 0;
     const std::size_t reserve =
-        std::clamp<std::size_t>(descriptors / 4, 32, 512) + 4 * options.branches.size();
+        std::clamp<std::size_t>(descriptors / 4, 32, 512) + 4 * options.branches.size() + rings;
     const std::size_t kept = reserve + open_directories;
     const std::size_t left = descriptors > kept ? descriptors - kept : descriptors / 4;
     const bool snapshots = std::ranges::any_of(options.branches, [&](const auto& branch) {
@@ -153,11 +162,6 @@ std::size_t thread_count(const Context& context) {
     if (const auto asked = context.options.limits.threads; asked != 0) return asked;
     // More than there are processors: a branch on a slow disk must not hold up the others.
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
-}
-
-// Threads for each processor's queue, at most.
-std::size_t ring_thread_count(const config::Options& options) {
-    return options.limits.threads != 0 ? options.limits.threads : 64;
 }
 
 // What the union tells of, and so what outlives it.
