@@ -15,6 +15,7 @@
 #include "session/branch_locks.h"
 #include "session/features.h"
 #include "session/housekeeper.h"
+#include "session/listers.h"
 #include "session/lock_waiters.h"
 #include "session/statistics.h"
 #include "union/union.h"
@@ -29,6 +30,7 @@ struct Context {
     LockWaiters& waiters;
     const config::Options& options;
     Statistics& statistics;
+    Listers listers{};
     fuse_session* session = nullptr;
     // Random per mount: a node id means another node after the next mount (file handles of
     // open_by_handle_at and NFS carry both).

@@ -193,15 +193,16 @@ Result<bool> Union::readdir(HandleId handle_id, std::uint64_t offset,
         }
         mixed = !listings_.read(handle->node->id, names, first);
     }
-    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1})) return mixed;
-    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2})) return mixed;
+    const std::uint64_t end = names->size() + 2;
+    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1, end})) return mixed;
+    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2, end})) return mixed;
     for (std::uint64_t index = offset < 2 ? 0 : offset - 2; index < names->size(); ++index) {
         const MergedDirectory::Entry& entry = names->entry(index);
         const auto listed = listed_object(*handle->node, *names, entry);
         // Removed since the snapshot was taken: left out, as POSIX allows.
         if (!listed && is_absent(listed.error())) continue;
         if (!listed) return fail(listed.error());
-        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3})) break;
+        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3, end})) break;
     }
     return mixed;
 }

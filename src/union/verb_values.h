@@ -111,6 +111,7 @@ struct DirectoryEntry {
     std::uint64_t inode = 0;     // as stat would show it
     unsigned char type = 0;      // DT_*
     std::uint64_t next = 0;      // the offset to go on at
+    std::uint64_t end = 0;       // that of the last name
 };
 
 // What was found in the indexes of the branches at mount.
