@@ -110,10 +110,14 @@ void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
         if (!handle) return reply_error(request, handle.error());
         info->fh = *handle;
         if (context.options.cache.readdir) {
-            const ListingUse use =
-                context.united.recall_listing(*handle, context.options.cache.entry);
+            const pid_t caller = fuse_req_ctx(request)->pid;
+            const ListingUse use = context.united.recall_listing(
+                *handle, context.options.cache.entry,
+                context.listers.wish(caller) == Listers::Wish::Attributes);
+            const bool names_only = use == ListingUse::KeepNames;
+            if (names_only) context.listers.listed(caller);
             info->cache_readdir = use == ListingUse::None ? 0 : 1;
-            info->keep_cache = use == ListingUse::Keep ? 1 : 0;
+            info->keep_cache = use == ListingUse::Keep || names_only ? 1 : 0;
         }
         if (fuse_reply_open(request, info) != 0) context.united.releasedir(*handle);
     });

@@ -87,9 +87,10 @@ struct DirectoryHandle {
 
 // What the kernel may do with the listing that it holds of a directory that was opened.
 enum class ListingUse : std::uint8_t {
-    None,  // neither use nor fill it: others read what the directory was
-    Fill,  // forget it; what is read now may be held
-    Keep,  // use it: nothing has changed
+    None,       // neither use nor fill it: others read what the directory was
+    Fill,       // forget it; what is read now may be held
+    Keep,       // use it: nothing has changed
+    KeepNames,  // the same, but the attributes that were handed out with it have run out
 };
 
 struct OpenedFile {

@@ -143,6 +143,32 @@ TEST_CASE("a listing that is kept gives way to attributes", "[directory][listers
     CHECK(readdirplus() > kept);
 }
 
+TEST_CASE("attributes that have run out come with the listings again",
+          "[directory][listers][listings]") {
+    const Union united({Ext4}, "cache.entry=500ms,cache.attr=500ms", Mount::Style::Logging);
+    std::vector<std::string> directories;
+    for (int number = 0; number < kDirectories; ++number) {
+        const std::string name = "directory" + std::to_string(number);
+        make_directory(united.branches.path(0, name));
+        for (int file = 0; file < kSome; ++file)
+            put(united.branches.path(0, name + "/file" + std::to_string(file)), "");
+        directories.push_back(united.path(name));
+    }
+    // Until listings may be kept.
+    std::this_thread::sleep_for(std::chrono::milliseconds(2100));
+    for (const std::string& directory : directories) CHECK(names(directory).size() == kSome);
+    std::this_thread::sleep_for(std::chrono::milliseconds(600));
+    const RequestLog requests = united.mount.requests();
+    const std::size_t before = requests.count({"LOOKUP"});
+    std::thread([&] {
+        for (const std::string& directory : directories)
+            CHECK(list_and_stat(directory, When::AtTheEnd) == kSome);
+    }).join();
+    // All of the first directory, and of the one by which the caller is tried again; one for each
+    // of the others; more where attributes run out before they are looked at.
+    CHECK(requests.count({"LOOKUP"}) - before < kSome * kDirectories / 2);
+}
+
 TEST_CASE("names that are told without attributes count as no lookup", "[directory][listers]") {
     const Pool pool;
     const std::uint64_t before = pool.nodes();
