@@ -15,6 +15,7 @@
 #include "session/branch_locks.h"
 #include "session/features.h"
 #include "session/housekeeper.h"
+#include "session/listers.h"
 #include "session/lock_waiters.h"
 #include "session/ring_loop.h"
 #include "session/statistics.h"
@@ -30,6 +31,7 @@ struct Context {
     LockWaiters& waiters;
     const config::Options& options;
     Statistics& statistics;
+    Listers listers{};
     fuse_session* session = nullptr;
     // Where requests come through rings; null while they come through the device alone.
     RingLoop* rings = nullptr;

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/directory_operations.h"
 
-#include <vector>
+#include <dirent.h>
+
+#include <memory>
 
 #include "session/reply.h"
 #include "union/lookups.h"
@@ -17,20 +19,22 @@ void forget_listing(const Context& context, fuse_ino_t node) {
 // The bytes of one answer being filled.
 class Buffer {
 public:
-    explicit Buffer(std::size_t size) : bytes_(size) {}
-    char* free() noexcept { return bytes_.data() + used_; }
-    std::size_t room() const noexcept { return bytes_.size() - used_; }
+    explicit Buffer(std::size_t size)
+        : bytes_(std::make_unique_for_overwrite<char[]>(size)), size_(size) {}
+    char* free() noexcept { return bytes_.get() + used_; }
+    std::size_t room() const noexcept { return size_ - used_; }
     // False: it did not fit and nothing was taken.
     bool take(std::size_t size) noexcept {
         if (size > room()) return false;
         used_ += size;
         return true;
     }
-    int send(fuse_req_t request) const { return fuse_reply_buf(request, bytes_.data(), used_); }
+    int send(fuse_req_t request) const { return fuse_reply_buf(request, bytes_.get(), used_); }
     bool empty() const noexcept { return used_ == 0; }
 
 private:
-    std::vector<char> bytes_;
+    std::unique_ptr<char[]> bytes_;  // each entry fills its part to the last byte
+    std::size_t size_;
     std::size_t used_ = 0;
 };
 
@@ -42,6 +46,62 @@ mode_t type_bits(unsigned char type) {
     return static_cast<mode_t>(type) << 12;
 }  // DTTOIF()
 
+// Which names of an answer to READDIRPLUS are told with attributes. Of one without, node 0, the
+// kernel takes the name and looks it up when somebody asks for it.
+class Telling {
+public:
+    enum class What : std::uint8_t {
+        All,
+        Name,
+        Nothing,  // the answer ends before it
+    };
+
+    // `size`: bytes of the answer.
+    Telling(Listers& listers, pid_t caller, std::size_t size, off_t offset)
+        : listers_(listers), caller_(caller), size_(size), begins_(offset == 0) {
+        // The kernel goes on with attributes only where some of the directory were asked for.
+        if (!begins_) listers_.asked(caller_);
+        wish_ = begins_ ? listers_.wish(caller_) : Listers::Wish::Attributes;
+    }
+
+    // `needed`: bytes that the entry takes.
+    What what(const DirectoryEntry& entry, std::size_t needed) {
+        switch (wish_) {
+            case Listers::Wish::Attributes: break;
+            // Who lists so much walks a tree, and comes to its directories.
+            case Listers::Wish::Names: return entry.type == DT_DIR ? What::All : What::Name;
+            case Listers::Wish::Unknown: return tried_ ? What::All : trial(entry, needed);
+        }
+        return What::All;
+    }
+
+    void sent() noexcept {
+        if (begins_ && (tried_ || wish_ != Listers::Wish::Unknown)) listers_.listed(caller_);
+    }
+
+private:
+    // "." and ".." count.
+    static constexpr std::uint64_t kFewNames = 8;    // not worth a trial
+    static constexpr std::uint64_t kFirstNames = 8;  // of a directory that takes several answers
+
+    // Of several answers the first is short: how the kernel goes on tells what is wanted. Else one
+    // file is told without attributes: who wants all looks it up.
+    What trial(const DirectoryEntry& entry, std::size_t needed) noexcept {
+        const bool large = entry.end * needed > size_;
+        if (entry.end <= kFewNames || (large && entry.next <= kFirstNames)) return What::All;
+        if (!large && entry.type == DT_DIR) return What::All;
+        tried_ = true;
+        return large ? What::Nothing : What::Name;
+    }
+
+    Listers& listers_;
+    const pid_t caller_;
+    const std::size_t size_;
+    const bool begins_;
+    Listers::Wish wish_;
+    bool tried_ = false;
+};
+
 }  // namespace
 
 void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
@@ -50,10 +110,14 @@ void opendir(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
         if (!handle) return reply_error(request, handle.error());
         info->fh = *handle;
         if (context.options.cache.readdir) {
-            const ListingUse use =
-                context.united.recall_listing(*handle, context.options.cache.entry);
+            const pid_t caller = fuse_req_ctx(request)->pid;
+            const ListingUse use = context.united.recall_listing(
+                *handle, context.options.cache.entry,
+                context.listers.wish(caller) == Listers::Wish::Attributes);
+            const bool names_only = use == ListingUse::KeepNames;
+            if (names_only) context.listers.listed(caller);
             info->cache_readdir = use == ListingUse::None ? 0 : 1;
-            info->keep_cache = use == ListingUse::Keep ? 1 : 0;
+            info->keep_cache = use == ListingUse::Keep || names_only ? 1 : 0;
         }
         if (fuse_reply_open(request, info) != 0) context.united.releasedir(*handle);
     });
@@ -63,8 +127,8 @@ void readdir(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t offset
              fuse_file_info* info) {
     serve(request, [&](Context& context) {
         Buffer buffer(size);
+        struct stat listed{};  // of each in turn
         const auto visit = [&](const DirectoryEntry& entry) {
-            struct stat listed{};
             listed.st_ino = entry.inode;
             listed.st_mode = type_bits(entry.type);
             return buffer.take(fuse_add_direntry(request, buffer.free(), buffer.room(), entry.name,
@@ -83,6 +147,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
     serve(request, [&](Context& context) {
         Buffer buffer(size);
         Lookups lookups(context.united);
+        Telling telling(context.listers, fuse_req_ctx(request)->pid, size, offset);
         const auto visit = [&](const DirectoryEntry& listed) {
             fuse_entry_param parameter{};
             parameter.attr.st_ino = listed.inode;
@@ -92,7 +157,9 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
             const std::size_t needed =
                 fuse_add_direntry_plus(request, nullptr, 0, listed.name, nullptr, 0);
             if (needed > buffer.room()) return false;
-            if (!is_dot(listed.name) && name) {
+            const Telling::What what = telling.what(listed, needed);
+            if (what == Telling::What::Nothing) return false;
+            if (what == Telling::What::All && !is_dot(listed.name) && name) {
                 const Result<Entry> entry = lookups.lookup(node, *name);
                 // Removed meanwhile: the kernel looks the name up if anybody asks.
                 if (entry) parameter = to_entry(context, *entry);
@@ -105,6 +172,7 @@ void readdirplus(fuse_req_t request, fuse_ino_t node, std::size_t size, off_t of
             context.united.readdir(info->fh, static_cast<std::uint64_t>(offset), visit);
         if (read && *read) forget_listing(context, node);
         if (!read && buffer.empty()) return reply_error(request, read.error());
+        telling.sent();
         if (buffer.send(request) == 0) lookups.sent();
     });
 }

@@ -17,6 +17,10 @@ void lookup(fuse_req_t request, fuse_ino_t parent, const char* name) {
                 fuse_reply_entry(request, &nothing);
                 return;
             }
+            // Whoever walks a tree asks for directories, whatever it wants of the names in them.
+            if (entry && !S_ISDIR(entry->attributes.mode)) {
+                context.listers.asked(fuse_req_ctx(request)->pid);
+            }
             reply_entry(request, entry);
         });
     });

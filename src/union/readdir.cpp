@@ -99,7 +99,8 @@ Result<HandleId> Union::opendir(NodeId id) {
     return directories_.insert(std::move(handle));
 }
 
-ListingUse Union::recall_listing(HandleId handle_id, std::chrono::nanoseconds validity) {
+ListingUse Union::recall_listing(HandleId handle_id, std::chrono::nanoseconds validity,
+                                 bool wants_attributes) {
     const auto handle = directories_.find(handle_id);
     // By such a policy the numbers of names change with the times of files.
     if (!handle || !in_order(policy_for(options_.policies, config::Function::Getattr)))
@@ -119,14 +120,16 @@ ListingUse Union::recall_listing(HandleId handle_id, std::chrono::nanoseconds va
         return listing.streams ? ListingUse::None : ListingUse::Fill;
     }
     const bool valid = Listings::Clock::now() - listing.read_at < validity;
-    if (node.names_asked.load(std::memory_order_relaxed) && !valid) return ListingUse::Fill;
+    if (!valid && (wants_attributes || node.names_asked.load(std::memory_order_relaxed))) {
+        return ListingUse::Fill;
+    }
     node.listing_kept.store(true, std::memory_order_relaxed);
     {
         const Lock lock(handle->mutex);
         handle->names = listing.names;
     }
     listings_.join(node.id);
-    return ListingUse::Keep;
+    return valid ? ListingUse::Keep : ListingUse::KeepNames;
 }
 
 void Union::releasedir(HandleId handle_id) {
@@ -193,15 +196,16 @@ Result<bool> Union::readdir(HandleId handle_id, std::uint64_t offset,
         }
         mixed = !listings_.read(handle->node->id, names, first);
     }
-    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1})) return mixed;
-    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2})) return mixed;
+    const std::uint64_t end = names->size() + 2;
+    if (offset < 1 && !visit({".", own_inode(*handle->node), DT_DIR, 1, end})) return mixed;
+    if (offset < 2 && !visit({"..", parent_inode(*handle->node), DT_DIR, 2, end})) return mixed;
     for (std::uint64_t index = offset < 2 ? 0 : offset - 2; index < names->size(); ++index) {
         const MergedDirectory::Entry& entry = names->entry(index);
         const auto listed = listed_object(*handle->node, *names, entry);
         // Removed since the snapshot was taken: left out, as POSIX allows.
         if (!listed && is_absent(listed.error())) continue;
         if (!listed) return fail(listed.error());
-        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3})) break;
+        if (!visit({names->c_name(entry), listed->inode, listed->type, index + 3, end})) break;
     }
     return mixed;
 }

@@ -142,10 +142,11 @@ public:
     // Directories.
     Result<HandleId> opendir(NodeId node);
     // After opendir: what the kernel may do with the listing that it holds of the directory, if
-    // any. Where names of it were asked for one by one after it was kept, it is not kept again once
-    // the attributes handed out with it are older than `validity`: reading names and attributes
-    // together is faster then.
-    ListingUse recall_listing(HandleId handle, std::chrono::nanoseconds validity);
+    // any. Once the attributes handed out with it are older than `validity` it is not kept where
+    // its names were asked for one by one after it was kept before, or for a caller who
+    // `wants_attributes`: reading names and attributes together is faster then.
+    ListingUse recall_listing(HandleId handle, std::chrono::nanoseconds validity,
+                              bool wants_attributes);
     // Calls visit(entry) for the names from `offset` on until it returns false. Offset 0 takes a
     // new snapshot unless nothing was read yet. Returns whether the kernel must forget what it
     // holds of the directory before this is answered: it may be mixed of two listings.

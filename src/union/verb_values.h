@@ -87,9 +87,10 @@ struct DirectoryHandle {
 
 // What the kernel may do with the listing that it holds of a directory that was opened.
 enum class ListingUse : std::uint8_t {
-    None,  // neither use nor fill it: others read what the directory was
-    Fill,  // forget it; what is read now may be held
-    Keep,  // use it: nothing has changed
+    None,       // neither use nor fill it: others read what the directory was
+    Fill,       // forget it; what is read now may be held
+    Keep,       // use it: nothing has changed
+    KeepNames,  // the same, but the attributes that were handed out with it have run out
 };
 
 struct OpenedFile {
@@ -111,6 +112,7 @@ struct DirectoryEntry {
     std::uint64_t inode = 0;     // as stat would show it
     unsigned char type = 0;      // DT_*
     std::uint64_t next = 0;      // the offset to go on at
+    std::uint64_t end = 0;       // that of the last name
 };
 
 // What was found in the indexes of the branches at mount.

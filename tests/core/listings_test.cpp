@@ -21,9 +21,10 @@ using namespace std::chrono_literals;
 // An opened directory of the union; closed at the end.
 class Stream {
 public:
-    Stream(DrivenUnion& u, const std::string& path, std::chrono::nanoseconds validity = 1h)
+    Stream(DrivenUnion& u, const std::string& path, std::chrono::nanoseconds validity = 1h,
+           bool wants_attributes = false)
         : u_(u), handle_(u.verbs().opendir(u.look(path)->node).value()),
-          use_(u.verbs().recall_listing(handle_, validity)) {}
+          use_(u.verbs().recall_listing(handle_, validity, wants_attributes)) {}
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
     ~Stream() { u_.verbs().releasedir(handle_); }
@@ -180,10 +181,18 @@ TEST_CASE("where names are asked for one by one the listing is read with attribu
     TwoBranches listed;
     DrivenUnion& u = listed.u;
     listed.list();
-    CHECK(Stream(u, "dir", 0ns).use() == ListingUse::Keep);
+    CHECK(Stream(u, "dir", 0ns).use() == ListingUse::KeepNames);
     REQUIRE(u.stat("dir/0"));
     CHECK(Stream(u, "dir", 0ns).use() == ListingUse::Fill);
     CHECK(Stream(u, "dir", 1h).use() == ListingUse::Keep);
+}
+
+TEST_CASE("who wants attributes is given them with the listing", "[readdir][listings]") {
+    TwoBranches listed;
+    listed.list();
+    CHECK(Stream(listed.u, "dir", 0ns, true).use() == ListingUse::Fill);
+    CHECK(Stream(listed.u, "dir", 1h, true).use() == ListingUse::Keep);
+    CHECK(Stream(listed.u, "dir", 0ns, false).use() == ListingUse::KeepNames);
 }
 
 TEST_CASE("listings take bounded memory", "[readdir][listings]") {
