@@ -236,11 +236,10 @@ static void hold(struct served_file *file)
 
 	while (now > most && !atomic_compare_exchange_weak(&file->most_in_flight, &most, now))
 		;
-	for (unsigned waited = 0; waited < ms; waited++) {
+	/* By the clock: where it is coarse, a short sleep takes several times as long. */
+	for (double end = test_clock() + ms / 1e3; test_clock() < end; usleep(1000))
 		if (atomic_load(&file->most_in_flight) >= atomic_load(&file->hold_writes))
 			break;
-		usleep(1000);
-	}
 }
 
 static void answer_write(struct server *server, const struct fuse_in_header *in,
@@ -336,22 +335,20 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-/* The child has inherited files that the test has open on the mount; closing one may wait for an
- * answer of this very server, so that it has to be running. */
-static void close_others(struct server *server)
-{
-	for (int fd = 3; fd < 1024; fd++) {
-		bool kept = fd == server->device;
+enum { MAX_DESCRIPTORS = 1024 };
 
-		for (unsigned i = 0; i < server->file_count; i++)
-			kept |= fd == server->files[i].data;
-		if (!kept)
-			close(fd);
-	}
+/* The descriptors that the child has inherited from the test and that are not the server's. */
+static void list_inherited(const struct server *server, bool inherited[MAX_DESCRIPTORS])
+{
+	for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
+		inherited[fd] = fd > 2 && fd != server->device && fcntl(fd, F_GETFD) >= 0;
+	for (unsigned i = 0; i < server->file_count; i++)
+		inherited[server->files[i].data] = false;
 }
 
 void server_start(struct server *server)
 {
+	bool inherited[MAX_DESCRIPTORS];
 	pid_t parent = getpid(), child;
 
 	fflush(NULL);
@@ -364,12 +361,17 @@ void server_start(struct server *server)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(0);
+	list_inherited(server, inherited);
 	for (unsigned i = 0; i < server->threads; i++) {
 		pthread_t thread;
 
 		CHECK(pthread_create(&thread, NULL, serve, server) == 0);
 	}
-	close_others(server);
+	/* Some are open on the mount: closing them may wait for an answer of this very server. What
+	 * its threads have opened meanwhile is not among them. */
+	for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
+		if (inherited[fd])
+			close(fd);
 	for (;;)
 		pause();
 }
