@@ -119,10 +119,29 @@ void server_open_out(struct served_file *file, struct fuse_open_out *out)
 
 /* ---- Requests ---- */
 
+uint64_t server_init_offered(const struct fuse_init_in *in)
+{
+	uint64_t offered = in->flags;
+
+	if (offered & FUSE_INIT_EXT)
+		offered |= (uint64_t)in->flags2 << 32;
+	if (in->provisional_magic == FUSE_PROVISIONAL_MAGIC)
+		offered |= (uint64_t)in->provisional << 32;
+	return offered;
+}
+
+void server_init_agree(struct fuse_init_out *out, uint64_t agreed, uint32_t magic)
+{
+	out->flags = (uint32_t)agreed;
+	out->flags2 = (uint32_t)(agreed >> 32);
+	out->provisional_magic = magic;
+	out->provisional = out->flags2;
+}
+
 static void answer_init(struct server *server, const struct fuse_in_header *in,
 			const struct fuse_init_in *asked)
 {
-	uint64_t offered = asked->flags, agreed;
+	uint64_t offered = server_init_offered(asked), agreed;
 	struct fuse_init_out out = {
 		.major = FUSE_KERNEL_VERSION,
 		.minor = FUSE_KERNEL_MINOR_VERSION,
@@ -135,11 +154,9 @@ static void answer_init(struct server *server, const struct fuse_in_header *in,
 		.max_stack_depth = server->stack_depth,
 	};
 
-	if (offered & FUSE_INIT_EXT)
-		offered |= (uint64_t)asked->flags2 << 32;
 	agreed = offered & (server->wanted | FUSE_INIT_EXT | FUSE_MAX_PAGES | FUSE_BIG_WRITES);
-	out.flags = (uint32_t)agreed;
-	out.flags2 = (uint32_t)(agreed >> 32);
+	server_init_agree(&out, agreed, server->magic);
+	atomic_store(&server->offered_in_flags2, (uint64_t)asked->flags2 << 32);
 	atomic_store(&server->offered, offered);
 	server_reply(server, in->unique, 0, &out, sizeof(out));
 }
@@ -390,6 +407,7 @@ struct server *server_new(const char *mountpoint)
 	CHECK(server != MAP_FAILED);
 	snprintf(server->mountpoint, sizeof(server->mountpoint), "%s", mountpoint);
 	server->wanted = FUSE_PASSTHROUGH | FUSE_HANDLE_KILLPRIV_V2;
+	server->magic = FUSE_PROVISIONAL_MAGIC;
 	server->stack_depth = 1;
 	server->valid_seconds = 3600;
 	server->threads = 12;
