@@ -18,6 +18,7 @@
 
 #include "session/context.h"
 #include "session/features.h"
+#include "session/init_flags.h"
 #include "session/request_names.h"
 #include "sys/credentials.h"
 #include "sys/unique_fd.h"
@@ -87,31 +88,12 @@ void log_request(std::span<const char> request) {
                header.nodeid, header.unique, header.uid, header.pid);
 }
 
-// Adds to libfuse's answer what it has no names for, as far as the kernel offers it.
-void add_flags(std::span<char> answer, std::uint64_t offered) {
-    constexpr std::size_t kFlagsAt = sizeof(fuse_out_header) + 12;   // fuse_init_out.flags
-    constexpr std::size_t kFlags2At = sizeof(fuse_out_header) + 32;  // fuse_init_out.flags2
-    constexpr std::uint32_t kInitExtended = std::uint32_t{1} << 30;  // FUSE_INIT_EXT
-    std::uint32_t flags = 0;
-    std::uint32_t flags2 = 0;
-    if (!read_object<std::uint32_t>(answer, kFlagsAt, flags) ||
-        !read_object<std::uint32_t>(answer, kFlags2At, flags2)) {
-        return;
-    }
-    const std::uint64_t added = further_init_flags() & offered;
-    flags |= static_cast<std::uint32_t>(added);
-    flags2 |= static_cast<std::uint32_t>(added >> 32);
-    if (flags2 != 0) flags |= kInitExtended;
-    std::memcpy(answer.data() + kFlagsAt, &flags, sizeof flags);
-    std::memcpy(answer.data() + kFlags2At, &flags2, sizeof flags2);
-}
-
-std::uint64_t offered_flags(std::span<const char> request) {
-    std::uint32_t flags = 0;
-    std::uint32_t flags2 = 0;
-    read_object(request, sizeof(fuse_in_header) + 12, flags);   // fuse_init_in.flags
-    read_object(request, sizeof(fuse_in_header) + 16, flags2);  // fuse_init_in.flags2
-    return flags | (std::uint64_t{flags2} << 32);
+// Adds to libfuse's answer what it has no names for.
+void add_flags(std::span<char> answer, std::uint64_t flags) {
+    fuse_init_out init{};
+    if (!read_object(answer, sizeof(fuse_out_header), init)) return;
+    add_init_flags(init, flags);
+    std::memcpy(answer.data() + sizeof(fuse_out_header), &init, sizeof init);
 }
 
 }  // namespace
@@ -127,7 +109,11 @@ Result<std::uint64_t> answer_init(fuse_session* session) {
     if (received <= 0) return fail(received == 0 ? ENODEV : -received);
     const std::span request(static_cast<const char*>(buffer.mem), buffer.size);
     fuse_in_header header{};
-    if (!read_object(request, 0, header) || header.opcode != FUSE_INIT) return fail(EPROTO);
+    fuse_init_in init{};
+    if (!read_object(request, 0, header) || header.opcode != FUSE_INIT ||
+        !read_object(request, sizeof header, init)) {
+        return fail(EPROTO);
+    }
 
     // libfuse writes its answer to the descriptor of the device: for this one request something
     // else stands there, so that the answer can be added to before the kernel sees it.
@@ -147,10 +133,10 @@ Result<std::uint64_t> answer_init(fuse_session* session) {
     const ssize_t size = ::recv(near.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
     if (size <= 0) return fail(EPROTO);
     const std::span answer(bytes.data(), static_cast<std::size_t>(size));
-    const std::uint64_t offered = offered_flags(request);
-    add_flags(answer, offered);
+    const std::uint64_t agreed = further_init_flags() & offered_init_flags(init);
+    add_flags(answer, agreed);
     if (::write(device, answer.data(), answer.size()) != size) return fail(Errno::last());
-    return further_init_flags() & offered;
+    return agreed;
 }
 
 DeviceLoop::DeviceLoop(fuse_session* session, Statistics& statistics, bool log_requests,
