@@ -53,17 +53,22 @@ def run(command, time_limit=TIME_LIMIT):
         return (expired.stdout or b"").decode(errors="replace") + "\nguest: no end\n"
 
 
-def boot_uml(kernel, tests, only="", programs=None, memory="768M", time_limit=TIME_LIMIT):
+def environment_of_tests(only, times):
+    """The words of a kernel's command line that kernel/tests/guest.c and test.c read."""
+    return [f"guest_only={','.join(only)}", f"guest_times={times}"]
+
+
+def boot_uml(kernel, tests, only=(), times=1, programs=None, memory="768M", time_limit=TIME_LIMIT):
     """User-Mode Linux: its root is the host's, its /tmp is its own. Runs `programs`, a directory,
     instead of those built for it."""
     with tempfile.TemporaryDirectory() as private:
         # Where it keeps its memory; a /tmp that forbids mapping for execution would not do.
         environment = dict(os.environ, TMPDIR=private, HOME=private)
         command = [kernel, f"mem={memory}", "rootfstype=hostfs", "rootflags=/", "root=/dev/root", "ro",
-                   f"init={tests}/guest", f"guest_tests={programs or tests / 'uml'}", f"guest_only={only}",
-                   "con=null", "con0=fd:0,fd:1", "loglevel=5"]
+                   f"init={tests}/guest", f"guest_tests={programs or tests / 'uml'}",
+                   *environment_of_tests(only, times), "con=null", "con0=fd:0,fd:1", "loglevel=5"]
         return Outcome(run(["env", *(f"{key}={environment[key]}" for key in ("TMPDIR", "HOME")),
-                            *map(str, command)], time_limit))
+                            *map(str, command)], time_limit * times))
 
 
 def archive(files):
@@ -93,7 +98,7 @@ def empty_disk():
         return image.read()
 
 
-def boot_qemu(kernel, tests, only="", processors=2):
+def boot_qemu(kernel, tests, only=(), times=1, processors=2):
     """QEMU with an initramfs of the programs."""
     directory, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
     files = {name: (directory, b"") for name in ("dev", "proc", "sys", "tmp", "tests")}
@@ -113,7 +118,8 @@ def boot_qemu(kernel, tests, only="", processors=2):
             "-initrd", initramfs.name, "-append",
             "console=ttyS0 panic=-1 reboot=t loglevel=5 null_blk.nr_devices=1 null_blk.gb=1 "
             "null_blk.bs=4096 null_blk.memory_backed=1 null_blk.irqmode=2 "
-            f"null_blk.completion_nsec=1000000 guest_qemu=1 guest_only={only}"]))
+            "null_blk.completion_nsec=1000000 guest_qemu=1 " +
+            " ".join(environment_of_tests(only, times))], TIME_LIMIT * times))
 
 
 BOOT = {"uml": boot_uml, "qemu": boot_qemu}

@@ -22,6 +22,7 @@ class Patch:
         self.path = path
         self.name = path.name
         self.text = path.read_text(encoding="utf-8")
+        self.diff = self.text.partition("\n---\n")[2]
         number = re.match(r"(\d{4})-.*\.patch$", path.name)
         self.number = int(number.group(1)) if number else 0
 
@@ -35,7 +36,7 @@ class Patch:
         """What is wrong with its form, a sentence each."""
         if not self.number:
             yield "its name is not 0001-SUBJECT.patch"
-        head, separator, rest = self.text.partition("\n---\n")
+        head, separator, _ = self.text.partition("\n---\n")
         if not separator:
             yield "no line --- between message and diff"
             return
@@ -62,7 +63,7 @@ class Patch:
         for name in self.files:
             if not ALLOWED.match(name):
                 yield f"it changes {name}"
-        yield from self.hunk_faults(rest)
+        yield from self.hunk_faults(self.diff)
 
     @staticmethod
     def hunk_faults(diff):

@@ -82,7 +82,7 @@ def built(version, flavour, patches, extra=()):
                               check=True).stdout.strip()
     key = hashlib.sha256("\0".join(
         [base.name if base else version, compiler, fragment(flavour, extra),
-         *(patch.text for patch in patches)]).encode()).hexdigest()[:16]
+         *(patch.diff for patch in patches)]).encode()).hexdigest()[:16]
     return ROOT / "built" / f"{flavour}-{key}"
 
 

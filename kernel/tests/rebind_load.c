@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * Rebinding (patch 4) under load: readers see whole versions of a file, none older than what was
- * there when they began. REBIND_LOAD_MS and REBIND_LOAD_ROUNDS make it longer.
+ * there when they began.
  */
 #define _GNU_SOURCE
 #include "rebinding.h"
@@ -101,9 +101,7 @@ static void load_versions(void)
 	enum { THREADS = 8, VERSIONS = 1000000 };
 	static uint32_t words[LOAD_SIZE / 4];
 	pthread_t thread[THREADS];
-	const char *limit = getenv("REBIND_LOAD_MS");
-	long milliseconds = limit ? atol(limit) : 3000;
-	struct timespec from, now;
+	double end;
 	start();
 	struct node *node = add(&outer, 0, new_file("v0"), true);
 	CHECK(write(node->fd, words, LOAD_SIZE) == LOAD_SIZE);
@@ -111,13 +109,9 @@ static void load_versions(void)
 	for (uintptr_t i = 0; i < THREADS; i++)
 		pthread_create(&thread[i], NULL,
 			       i < 4 ? load_reader : i < 7 ? load_opener : load_mapper, (void *)i);
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	end = test_clock() + 1.5 * test_times();
 	int version = 0;
-	for (;;) {
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		long spent = (now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000;
-		if (spent > milliseconds || version >= VERSIONS)
-			break;
+	while (test_clock() < end && version < VERSIONS) {
 		char name[32], old[300];
 		version++;
 		snprintf(name, sizeof name, "v%d", version);
@@ -156,10 +150,9 @@ static void load_copy_up(void)
 	enum { MAX = 200000, OPERATIONS = 150 };
 	static char model[MAX], bytes[MAX];
 	unsigned state = 4711;
-	const char *limit = getenv("REBIND_LOAD_ROUNDS");
-	int rounds = limit ? atoi(limit) : 40;
+	unsigned rounds = 20 * test_times();
 	start();
-	for (int round = 0; round < rounds; round++) {
+	for (unsigned round = 0; round < rounds; round++) {
 		size_t size = seed_of(&state) % (MAX / 2) + 1;
 		int index = round % NODES;
 		struct node *node = &outer.node[index];

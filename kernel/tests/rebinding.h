@@ -7,6 +7,7 @@
 #ifndef REBINDING_H
 #define REBINDING_H
 
+#include "server.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -191,13 +192,12 @@ static inline void serve_one(struct mount *m, struct fuse_in_header *header, voi
 			want |= FUSE_PASSTHROUGH;
 		if (m->kind >= REBINDS)
 			want |= FUSE_PASSTHROUGH_REBIND;
-		m->offered = in->flags | (uint64_t)in->flags2 << 32;
+		m->offered = server_init_offered(in);
 		want &= m->offered;
 		out.init.major = 7;
 		out.init.minor = in->minor;
 		out.init.max_readahead = in->max_readahead;
-		out.init.flags = (uint32_t)want;
-		out.init.flags2 = want >> 32;
+		server_init_agree(&out.init, want, FUSE_PROVISIONAL_MAGIC);
 		out.init.max_write = 131072;
 		out.init.max_stack_depth = m->kind >= PASSES ? 1 : 0;
 		m->ready = true;

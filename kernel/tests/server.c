@@ -119,10 +119,29 @@ void server_open_out(struct served_file *file, struct fuse_open_out *out)
 
 /* ---- Requests ---- */
 
+uint64_t server_init_offered(const struct fuse_init_in *in)
+{
+	uint64_t offered = in->flags;
+
+	if (offered & FUSE_INIT_EXT)
+		offered |= (uint64_t)in->flags2 << 32;
+	if (in->provisional_magic == FUSE_PROVISIONAL_MAGIC)
+		offered |= (uint64_t)in->provisional << 32;
+	return offered;
+}
+
+void server_init_agree(struct fuse_init_out *out, uint64_t agreed, uint32_t magic)
+{
+	out->flags = (uint32_t)agreed;
+	out->flags2 = (uint32_t)(agreed >> 32);
+	out->provisional_magic = magic;
+	out->provisional = out->flags2;
+}
+
 static void answer_init(struct server *server, const struct fuse_in_header *in,
 			const struct fuse_init_in *asked)
 {
-	uint64_t offered = asked->flags, agreed;
+	uint64_t offered = server_init_offered(asked), agreed;
 	struct fuse_init_out out = {
 		.major = FUSE_KERNEL_VERSION,
 		.minor = FUSE_KERNEL_MINOR_VERSION,
@@ -135,11 +154,9 @@ static void answer_init(struct server *server, const struct fuse_in_header *in,
 		.max_stack_depth = server->stack_depth,
 	};
 
-	if (offered & FUSE_INIT_EXT)
-		offered |= (uint64_t)asked->flags2 << 32;
 	agreed = offered & (server->wanted | FUSE_INIT_EXT | FUSE_MAX_PAGES | FUSE_BIG_WRITES);
-	out.flags = (uint32_t)agreed;
-	out.flags2 = (uint32_t)(agreed >> 32);
+	server_init_agree(&out, agreed, server->magic);
+	atomic_store(&server->offered_in_flags2, (uint64_t)asked->flags2 << 32);
 	atomic_store(&server->offered, offered);
 	server_reply(server, in->unique, 0, &out, sizeof(out));
 }
@@ -236,11 +253,10 @@ static void hold(struct served_file *file)
 
 	while (now > most && !atomic_compare_exchange_weak(&file->most_in_flight, &most, now))
 		;
-	for (unsigned waited = 0; waited < ms; waited++) {
+	/* By the clock: where it is coarse, a short sleep takes several times as long. */
+	for (double end = test_clock() + ms / 1e3; test_clock() < end; usleep(1000))
 		if (atomic_load(&file->most_in_flight) >= atomic_load(&file->hold_writes))
 			break;
-		usleep(1000);
-	}
 }
 
 static void answer_write(struct server *server, const struct fuse_in_header *in,
@@ -336,22 +352,20 @@ static void *serve(void *argument)
 	return NULL;
 }
 
-/* The child has inherited files that the test has open on the mount; closing one may wait for an
- * answer of this very server, so that it has to be running. */
-static void close_others(struct server *server)
-{
-	for (int fd = 3; fd < 1024; fd++) {
-		bool kept = fd == server->device;
+enum { MAX_DESCRIPTORS = 1024 };
 
-		for (unsigned i = 0; i < server->file_count; i++)
-			kept |= fd == server->files[i].data;
-		if (!kept)
-			close(fd);
-	}
+/* The descriptors that the child has inherited from the test and that are not the server's. */
+static void list_inherited(const struct server *server, bool inherited[MAX_DESCRIPTORS])
+{
+	for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
+		inherited[fd] = fd > 2 && fd != server->device && fcntl(fd, F_GETFD) >= 0;
+	for (unsigned i = 0; i < server->file_count; i++)
+		inherited[server->files[i].data] = false;
 }
 
 void server_start(struct server *server)
 {
+	bool inherited[MAX_DESCRIPTORS];
 	pid_t parent = getpid(), child;
 
 	fflush(NULL);
@@ -364,12 +378,17 @@ void server_start(struct server *server)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(0);
+	list_inherited(server, inherited);
 	for (unsigned i = 0; i < server->threads; i++) {
 		pthread_t thread;
 
 		CHECK(pthread_create(&thread, NULL, serve, server) == 0);
 	}
-	close_others(server);
+	/* Some are open on the mount: closing them may wait for an answer of this very server. What
+	 * its threads have opened meanwhile is not among them. */
+	for (int fd = 0; fd < MAX_DESCRIPTORS; fd++)
+		if (inherited[fd])
+			close(fd);
 	for (;;)
 		pause();
 }
@@ -388,6 +407,7 @@ struct server *server_new(const char *mountpoint)
 	CHECK(server != MAP_FAILED);
 	snprintf(server->mountpoint, sizeof(server->mountpoint), "%s", mountpoint);
 	server->wanted = FUSE_PASSTHROUGH | FUSE_HANDLE_KILLPRIV_V2;
+	server->magic = FUSE_PROVISIONAL_MAGIC;
 	server->stack_depth = 1;
 	server->valid_seconds = 3600;
 	server->threads = 12;

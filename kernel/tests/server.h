@@ -45,14 +45,15 @@ struct server {
 	char mountpoint[128];
 	int device;		/* /dev/fuse */
 	uint64_t wanted;	/* FUSE_INIT flags it asks for, if the kernel offers them */
+	uint32_t magic;		/* that it asks for provisional ones with */
 	uint32_t stack_depth;	/* max_stack_depth of its INIT answer */
 	uint32_t valid_seconds; /* of names and attributes */
 	unsigned threads;
 	server_hook hook;
 	pid_t process;
 
-	/* FUSE_INIT flags of the kernel; 0 before the first request. */
-	_Atomic uint64_t offered;
+	/* FUSE_INIT flags of the kernel; 0 before the first request. In flags2, and all. */
+	_Atomic uint64_t offered_in_flags2, offered;
 	atomic_uint requests[SERVER_OPCODES]; /* by opcode */
 
 	unsigned file_count;
@@ -75,6 +76,11 @@ void server_unmount(struct server *server);
 int server_register(struct server *server, int fd);
 int server_register_as(struct server *server, int fd, uint32_t flags);
 int server_unregister(struct server *server, int backing_id);
+
+/* What INIT offers, and the answer that agrees to `agreed`: provisional flags are in flags2 before
+ * patch 8, and beside the magic number since. */
+uint64_t server_init_offered(const struct fuse_init_in *in);
+void server_init_agree(struct fuse_init_out *out, uint64_t agreed, uint32_t magic);
 
 void server_reply(struct server *server, uint64_t unique, int error, const void *data, size_t size);
 

@@ -23,6 +23,12 @@ struct test {
  * and, before it, what it said. Returns how many failed. */
 int run_tests(int argc, char **argv, const struct test *tests, size_t count);
 
+/* How many times as long as usual a load or a measurement is to be: kernel/test --times. */
+unsigned test_times(void);
+
+/* Seconds, of CLOCK_MONOTONIC. */
+double test_clock(void);
+
 #define TEST_MAIN(tests)                                                                           \
 	int main(int argc, char **argv)                                                            \
 	{                                                                                          \

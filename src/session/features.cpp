@@ -8,6 +8,7 @@
 #include <array>
 
 #include "session/context.h"
+#include "session/init_flags.h"
 #include "session/kernel_probe.h"
 #include "sys/file_system_identity.h"
 
@@ -25,6 +26,7 @@ constexpr std::uint64_t kPassthroughReuse = std::uint64_t{1} << 52;
 constexpr std::uint64_t kPassthroughRebind = std::uint64_t{1} << 53;
 constexpr std::uint64_t kPassthroughFlags =
     kPassthroughSameInode | kPassthroughParallelWrites | kPassthroughReuse | kPassthroughRebind;
+static_assert((kPassthroughFlags & ~kProvisionalInitFlags) == 0);
 
 // A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
 // the kernel allows two levels (FILESYSTEM_MAX_STACK_DEPTH). One keeps plyfs usable as a layer.

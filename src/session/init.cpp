@@ -13,6 +13,7 @@
 #include <memory>
 #include <span>
 
+#include "session/init_flags.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::session {
@@ -78,16 +79,14 @@ Result<InitAnswer> answer_init(fuse_session* session, std::uint64_t further) {
     const InitRequest request(std::span(static_cast<const char*>(buffer.mem), buffer.size));
     if (request.header.opcode != FUSE_INIT) return fail(EPROTO);
 
-    const std::uint64_t offered = request.body.flags | (std::uint64_t{request.body.flags2} << 32);
+    const std::uint64_t agreed = further & offered_init_flags(request.body);
     InitReply reply = TRY(answer_of_libfuse(session, buffer));
-    reply.body.flags |= static_cast<std::uint32_t>(further & offered);
-    reply.body.flags2 |= static_cast<std::uint32_t>((further & offered) >> 32);
-    if (reply.body.flags2 != 0) reply.body.flags |= FUSE_INIT_EXT;
+    add_init_flags(reply.body, agreed);
     const std::size_t size = std::min<std::size_t>(reply.header.len, sizeof reply);
     if (::write(fuse_session_fd(session), &reply, size) != static_cast<ssize_t>(size)) {
         return fail(Errno::last());
     }
-    return InitAnswer{further & offered, largest_payload(reply.body)};
+    return InitAnswer{agreed, largest_payload(reply.body)};
 }
 
 }  // namespace plyfs::session

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstring>
 
+#include "session/init_flags.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::session {
@@ -70,7 +71,7 @@ Report probe_in_private_namespace() {
         return report;
     }
     std::memcpy(&init, buffer.data() + sizeof(fuse_in_header), sizeof init);
-    report.offer = {init.major, init.minor, init.flags | (std::uint64_t{init.flags2} << 32)};
+    report.offer = {init.major, init.minor, offered_init_flags(init)};
     return report;
 }
 

@@ -13,7 +13,6 @@
 #include <sys/mount.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BLOCK = 4096, BLOCKS = 256, MAX_JOBS = 8 };
@@ -22,14 +21,6 @@ static struct server *server;
 static struct served_file *file;
 static atomic_uint writes;
 static atomic_bool stop;
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void copy(const char *from, const char *to)
 {
@@ -76,17 +67,17 @@ static void *write_random(void *seed)
 static double rate(size_t jobs)
 {
 	pthread_t threads[MAX_JOBS];
-	double start = now(), seconds;
+	double start = test_clock(), seconds;
 
 	atomic_store(&writes, 0);
 	atomic_store(&stop, false);
 	for (size_t i = 0; i < jobs; i++)
 		CHECK(pthread_create(&threads[i], NULL, write_random, (void *)i) == 0);
-	usleep(700000);
+	usleep(500000 * test_times());
 	atomic_store(&stop, true);
 	for (size_t i = 0; i < jobs; i++)
 		pthread_join(threads[i], NULL);
-	seconds = now() - start;
+	seconds = test_clock() - start;
 	return atomic_load(&writes) / seconds;
 }
 

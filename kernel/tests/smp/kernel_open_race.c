@@ -6,7 +6,7 @@
 #define _GNU_SOURCE
 #include "attaching.h"
 
-enum { OPENERS = 4, EACH = 1500, ROUNDS = 40 };
+enum { OPENERS = 4, EACH = 1500, ROUNDS = 20 };
 static atomic_uint opened, going;
 static atomic_bool taken;
 static int held[OPENERS][EACH];
@@ -41,7 +41,7 @@ static void race(void)
 	setrlimit(RLIMIT_NOFILE, &files);
 	mount_attached(0);
 	atomic_store(&file->open_flags, FOPEN_PASSTHROUGH | FOPEN_NOFLUSH);
-	for (int round = 0; round < ROUNDS; round++) {
+	for (unsigned round = 0; round < ROUNDS * test_times(); round++) {
 		pthread_t threads[OPENERS];
 		unsigned before = seen(FUSE_OPEN), ours;
 		int fd, left;
@@ -58,7 +58,7 @@ static void race(void)
 		for (int i = 0; i < OPENERS; i++)
 			pthread_create(&threads[i], NULL, open_and_hold, held[i]);
 		while (atomic_load(&going) < OPENERS ||
-		       atomic_load(&opened) < (unsigned)(round * 7 % 300 + 1))
+		       atomic_load(&opened) < round * 7 % 300 + 1)
 			usleep(0);
 		left = take_back();
 		atomic_store(&taken, true);
@@ -149,7 +149,7 @@ static void all_at_once(void)
 	close(id);
 	for (int i = 0; i < THREADS; i++)
 		pthread_create(&threads[i], NULL, what[i], NULL);
-	sleep(4);
+	sleep(2 * test_times());
 	atomic_store(&stop, true);
 	for (int i = 0; i < THREADS; i++)
 		pthread_join(threads[i], NULL);
@@ -165,28 +165,19 @@ static void all_at_once(void)
 
 /* ---- Figures ---- */
 
-#define LIMIT_SECONDS 0.3
+#define LIMIT_SECONDS 0.05
 enum { LOOPS = 4000, FIGURE_ROUNDS = 9 };
 
 static unsigned loops_done;
 
-static double seconds_since(const struct timespec *start)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - start->tv_sec) + (double)(now.tv_nsec - start->tv_nsec) / 1e9;
-}
-
 /* Microseconds; fewer loops where they take long, so that a busy machine is done in time. */
 static double once(const char *path, bool with_read)
 {
-	struct timespec start;
+	double start = test_clock(), limit = LIMIT_SECONDS * test_times();
 	char data[4096];
 	int loops = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	while (loops < LOOPS && (loops % 100 || seconds_since(&start) < LIMIT_SECONDS)) {
+	while (loops < LOOPS && (loops % 100 || test_clock() - start < limit)) {
 		int fd = open(path, O_RDONLY);
 
 		if (with_read && read(fd, data, sizeof(data)) != sizeof(data))
@@ -195,7 +186,7 @@ static double once(const char *path, bool with_read)
 		loops++;
 	}
 	loops_done = (unsigned)loops;
-	return seconds_since(&start) * 1e6 / loops;
+	return (test_clock() - start) * 1e6 / loops;
 }
 
 static int ascending(const void *a, const void *b)

@@ -9,21 +9,12 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BLOCK = 4096, BLOCKS = 256, MAX_WRITERS = 8 };
 
 static struct server *server;
 static struct served_file *file;
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void mount_file(unsigned open_flags, const char *path)
 {
@@ -53,7 +44,7 @@ static void *write_random(void *argument)
 	struct writer *me = argument;
 	unsigned char block[BLOCK];
 
-	while (now() < me->until) {
+	while (test_clock() < me->until) {
 		unsigned at = (unsigned)rand_r(&me->seed) % (BLOCKS / me->count);
 		unsigned char value = (unsigned char)(1 + me->writes % 255);
 
@@ -66,16 +57,16 @@ static void *write_random(void *argument)
 	return NULL;
 }
 
-/* Writes for so long with so many threads, a descriptor each, and checks the content. */
+/* Writes for so long (--times) with so many threads, a descriptor each, and checks the content. */
 static void write_with(unsigned count, double seconds)
 {
 	static struct writer writers[MAX_WRITERS];
-	double start = now();
+	double start = test_clock();
 	unsigned char got[BLOCK];
 
 	for (unsigned i = 0; i < count; i++) {
 		writers[i] = (struct writer){ .number = i, .count = count, .seed = i,
-					      .until = start + seconds };
+					      .until = start + seconds * test_times() };
 		writers[i].fd = open("/tmp/mount/file", O_RDWR);
 		CHECK(writers[i].fd >= 0);
 		CHECK(pthread_create(&writers[i].thread, NULL, write_random, &writers[i]) == 0);
@@ -100,7 +91,7 @@ static void passthrough_writers(void)
 {
 	mount_file(FOPEN_PASSTHROUGH | FOPEN_PARALLEL_DIRECT_WRITES, "/tmp/data");
 	for (unsigned count = 1; count <= MAX_WRITERS; count *= 2)
-		write_with(count, 1);
+		write_with(count, 0.5);
 	CHECK_EQUAL(file->writes, 0);
 }
 
@@ -150,7 +141,7 @@ static void beside(unsigned open_flags, void *(*what)(void *), void *argument)
 	mount_file(open_flags, "/tmp/data");
 	for (int i = 0; i < 2; i++)
 		CHECK(pthread_create(&other[i], NULL, what, argument) == 0);
-	write_with(3, 3);
+	write_with(3, 1.5);
 	atomic_store(&done, true);
 	for (int i = 0; i < 2; i++)
 		pthread_join(other[i], NULL);
@@ -244,7 +235,7 @@ static void mode_changes(void)
 	server_mount(server);
 	for (int i = 0; i < 2; i++)
 		CHECK(pthread_create(&other[i], NULL, open_cached, NULL) == 0);
-	write_with(3, 3);
+	write_with(3, 1.5);
 	atomic_store(&done, true);
 	for (int i = 0; i < 2; i++)
 		pthread_join(other[i], NULL);
