@@ -368,7 +368,9 @@ bool RingLoop::serve(Queue& queue, Entry& entry, ThreadStatistics& statistics) {
     server_.serve(*request, statistics);
     // stop() ends the waiting after it has said so here.
     if (!entry.answered() && !stopping_) {
+        // While all were taken there could be no other thread; now there can.
         --queue.serving;
+        if (queue.waiting == 0) grow(queue);
         entry.wait_for_answer();
         ++queue.serving;
     }

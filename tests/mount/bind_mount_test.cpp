@@ -103,7 +103,7 @@ TEST_CASE("a file of the union mounted elsewhere is written", "[bind]") {
     CHECK(mode_of(outside.path(0, "mountpoint")) == 0600);
 }
 
-TEST_CASE("a union inside a union's mount", "[bind]") {
+TEST_CASE("a union inside a union's mount", "[bind][nested]") {
     const Union outer{Ext4};
     make_directory(outer.path("branch"));
     const Mount inner(outer.path("branch"));

@@ -101,7 +101,7 @@ TEST_CASE("what a request carries arrives through io_uring", "[io_uring]") {
 TEST_CASE("requests that are answered late hold up no other through io_uring",
           "[io_uring][locks]") {
     require_io_uring();
-    const Union united({Ext4}, "io_uring,locks=branch,threads=2");
+    const Union united({Ext4}, "io_uring,locks=branch,threads=1");
     const std::string path = united.path("file");
     put(path, "");
     const UniqueFd file = open_file(path, O_RDWR);

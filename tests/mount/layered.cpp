@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "mount/layered.h"
 
+#include "mount/files.h"
+
 namespace plyfs::test {
 
 namespace {
@@ -38,6 +40,11 @@ Layered::Layered(FileSystem kind, const Prepare& prepare, const std::string& opt
                  Mount::Style style)
     : branches_({kind, kind}), before_(prepared(branches_, prepare)),
       mount_(branches_.spec({"RW", "RO"}), options, style) {}
+
+bool Layered::moves_open_files() const {
+    const std::string report = get_xattr(path(""), "user.plyfs.stats");
+    return report.find("\"passthrough-rebind\":true") != std::string::npos;
+}
 
 std::string Layered::lower_changes() const {
     return difference(before_, tree_of(branches_[1], Detail::Everything));

@@ -34,6 +34,8 @@ public:
     const Mount& mount() const noexcept { return mount_; }
     std::string upper(std::string_view name) const { return branches_.path(0, name); }
     std::string lower(std::string_view name) const { return branches_.path(1, name); }
+    // The kernel moves what is open in passthrough to the copy; what is mapped it can't move.
+    bool moves_open_files() const;
     // How the read-only branch differs from what it was: nothing but "" is right.
     std::string lower_changes() const;
 

@@ -35,8 +35,10 @@ namespace {
 constexpr std::size_t kLargest = 60'000;
 constexpr const char* kNames[] = {"one", "two", "linked", "new"};
 
+constexpr std::size_t kInitial = kLargest / 2 + 1;
+
 std::string initial(char byte) {
-    std::string all(kLargest / 2 + 1, byte);
+    std::string all(kInitial, byte);
     return all;
 }
 
@@ -60,6 +62,7 @@ struct File {
     UniqueFd plain;
     int flags;
     std::shared_ptr<int> token;
+    std::shared_ptr<const Object> object;
     bool reads() const { return (flags & O_ACCMODE) != O_WRONLY; }
 };
 
@@ -73,8 +76,12 @@ struct Mapped {
 
 class Model {
 public:
-    Model(const Stacking& stacking, const Layered& layered, std::uint64_t seed)
-        : snapshot_(stacking.snapshot), layered_(layered), plain_({stacking.kind}), random_(seed) {
+    // `small_files`, bytes: what is smaller is not passed through.
+    Model(const Stacking& stacking, const Layered& layered, std::uint64_t seed,
+          std::size_t small_files)
+        : snapshot_(stacking.snapshot),
+          mappings_stay_(!snapshot_ && kInitial > small_files && layered.moves_open_files()),
+          layered_(layered), plain_({stacking.kind}), random_(seed) {
         make_files(plain_[0]);
         for (const auto& [name, byte] : {std::pair{"one", '1'}, {"two", '2'}}) {
             objects_[name] = std::make_shared<Object>();
@@ -159,7 +166,11 @@ private:
             if (token) from = object.frozen;
         }
         log("open " + std::string(name) + " " + std::to_string(flags) + (token ? " keeping" : ""));
-        File file{open_file(united(name), flags), {}, flags, std::move(token)};
+        File file{open_file(united(name), flags),
+                  {},
+                  flags,
+                  std::move(token),
+                  found != objects_.end() ? found->second : nullptr};
         const Outcome opened = outcome(file.united.get());
         file.plain = open_file(from, flags);
         same(opened, outcome(file.plain.get()));
@@ -245,23 +256,29 @@ private:
 
     void map() {
         const File& file = files_[pick(files_.size())];
+        const bool stays =
+            mappings_stay_ && file.object && !file.object->frozen.empty() && !file.object->changed;
+        // Who opened it since has moved it to the copy or not.
+        if (stays && file.object->copied) return;
+        const UniqueFd model(stays ? ::open(file.object->frozen.c_str(), O_RDONLY | O_CLOEXEC)
+                                   : ::fcntl(file.plain.get(), F_DUPFD_CLOEXEC, 0));
         const bool shared = pick(3) != 0;
         const int protection = PROT_READ | (pick(2) == 0 ? PROT_WRITE : 0);
         log("map " + std::to_string(protection) + (shared ? " shared" : " private") + " flags " +
-            std::to_string(file.flags));
+            std::to_string(file.flags) + (stays ? " staying" : ""));
         const auto mapping = [&](int descriptor) {
             return Mapping(descriptor, kLargest, protection, shared ? MAP_SHARED : MAP_PRIVATE);
         };
         Mapping found = mapping(file.united.get());
         const Outcome mapped = outcome(found.valid() ? 0 : -1);
-        Mapping expected = mapping(file.plain.get());
+        Mapping expected = mapping(model.get());
         same(mapped, outcome(expected.valid() ? 0 : -1));
         if (!mapped.ok()) return;
         if (maps_.size() >= 8) maps_.pop_back();
-        maps_.insert(maps_.begin(), std::make_unique<Mapped>(Mapped{
-                                        std::move(found), std::move(expected),
-                                        UniqueFd(::fcntl(file.plain.get(), F_DUPFD_CLOEXEC, 0)),
-                                        (protection & PROT_WRITE) != 0, file.token}));
+        maps_.insert(maps_.begin(), std::make_unique<Mapped>(
+                                        Mapped{std::move(found), std::move(expected),
+                                               UniqueFd(::fcntl(model.get(), F_DUPFD_CLOEXEC, 0)),
+                                               (protection & PROT_WRITE) != 0, file.token}));
     }
 
     static std::size_t mapped_size(const Mapped& mapped) {
@@ -370,6 +387,7 @@ private:
     }
 
     bool snapshot_;
+    bool mappings_stay_;  // with the file of the read-only branch, whatever becomes of its copy
     const Layered& layered_;
     Branches plain_;
     std::mt19937_64 random_;
@@ -385,13 +403,15 @@ std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
 }
 
 void run_seed(const Stacking& stacking, std::uint64_t seed, unsigned steps,
-              const std::string& options = "") {
-    CAPTURE(stacking.name, seed, options);
+              std::size_t small_files) {
+    CAPTURE(stacking.name, seed, small_files);
+    const std::string options =
+        small_files != 0 ? "passthrough.small-files=" + std::to_string(small_files) : "";
     const Layered layered(stacking, make_files, options);
     // Descriptors of directories and of the work directory stay.
     put(layered.path("warm"), "up");
     const std::size_t before = descriptors_of(layered.mount().daemon());
-    Model(stacking, layered, seed).run(steps);
+    Model(stacking, layered, seed, small_files).run(steps);
     for (const char* const name : kNames) (void)::unlink(layered.path(name).c_str());
     drop_caches();
     CHECK(eventually([&] {
@@ -407,7 +427,7 @@ TEST_CASE("random operations on open files are those of plain files", "[passthro
     const std::uint64_t count = from_environment("PLYFS_TEST_SEEDS", 2);
     const auto steps = static_cast<unsigned>(from_environment("PLYFS_TEST_STEPS", 400));
     for (std::uint64_t seed = first; seed < first + count; ++seed)
-        run_seed(stacking, seed, steps, seed % 2 == 0 ? "passthrough.small-files=1M" : "");
+        run_seed(stacking, seed, steps, seed % 2 == 0 ? std::size_t{1} << 20 : 0);
 }
 
 // Run by its tag only.
@@ -418,7 +438,7 @@ TEST_CASE("random operations on open files for as long as is asked for", "[.][lo
     std::uint64_t seed = from_environment("PLYFS_TEST_SEED", 1000);
     while (std::chrono::steady_clock::now() < until) {
         for (const Stacking& stacking : stackings())
-            run_seed(stacking, seed, 2000, seed % 2 == 0 ? "passthrough.small-files=20K" : "");
+            run_seed(stacking, seed, 2000, seed % 2 == 0 ? std::size_t{20} << 10 : 0);
         ++seed;
     }
     WARN("the last seed was " << seed - 1);

@@ -51,12 +51,6 @@ Stacking any_stacking(bool snapshot) {
     return stacking;
 }
 
-// The kernel moves what is open in passthrough to the copy; what is mapped it can't move.
-bool moves_open_files(const Layered& layered) {
-    const std::string report = get_xattr(layered.path(""), "user.plyfs.stats");
-    return report.find("\"passthrough-rebind\":true") != std::string::npos;
-}
-
 // Names lead to the file as it is now.
 void check_names(const Layered& layered, const std::vector<const char*>& found,
                  const std::string& text) {
@@ -73,7 +67,7 @@ TEST_CASE("readers that follow read what is written to the copy", "[readers][pas
     const Layered layered(any_stacking(false), make_files,
                           small ? "passthrough.small-files=1M" : "");
     const std::string path = layered.path("file");
-    const bool mapping_stays = !small && moves_open_files(layered);
+    const bool mapping_stays = !small && layered.moves_open_files();
     CAPTURE(small, mapping_stays);
     const UniqueFd reader = open_file(path, O_RDONLY);
     const Mapping mapping(reader.get(), kSize, PROT_READ);
