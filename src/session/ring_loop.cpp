@@ -84,8 +84,22 @@ ssize_t receive(int device, void* buffer, std::size_t size, void* /*user_data*/)
     return ::read(device, buffer, size);
 }
 
-bool is_answered(std::uint32_t opcode) {
-    return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_NOTIFY_REPLY;
+// A new entry is not given what is queued already (fuse_uring_do_register), only what comes next;
+// when it has answered, it is given all in turn. So it is sent a request, on the processor of the
+// caller: what FUSE_NOTIFY_RETRIEVE gets of the root, which is nothing.
+void nudge(int device) {
+    // Of requests that are under way: the kernel's own numbers are even and start at 2.
+    static std::atomic<std::uint64_t> next = std::uint64_t{1} << 62;
+    struct {
+        fuse_out_header header;
+        fuse_notify_retrieve_out retrieve;
+    } message{};
+    message.header = {sizeof message, FUSE_NOTIFY_RETRIEVE, 0};
+    message.retrieve.notify_unique = next.fetch_add(2);
+    message.retrieve.nodeid = FUSE_ROOT_ID;
+    if (::write(device, &message, sizeof message) < 0 && errno != ENODEV && errno != ENOTCONN) {
+        spdlog::warn("a ring could not be nudged: {}", Errno::last().message());
+    }
 }
 
 }  // namespace
@@ -128,21 +142,14 @@ public:
     // Sends the answer, if one was taken, and waits for a request, which stays until the next call.
     // ENOTCONN: the connection has ended.
     Result<fuse_buf> next() {
-        if (unique_.exchange(0) != 0) command(kCommitAndFetch, headers().payload.commit_id);
-        int done = ::io_uring_submit_and_wait(&*ring_, 1);
-        while (done == -EAGAIN || done == -ENOMEM || done == -EBUSY) {
-            ::sched_yield();  // short of memory: somebody waits for this answer
-            done = ::io_uring_submit_and_wait(&*ring_, 1);
+        for (;;) {
+            TRY(exchange());
+            fuse_in_header header{};
+            std::memcpy(&header, headers().in_out.data(), sizeof header);
+            if (header.opcode != FUSE_NOTIFY_REPLY) return request(header);
+            unique_ = header.unique;  // a nudge
+            set_error(0);
         }
-        io_uring_cqe* completion = nullptr;
-        do {
-            done = ::io_uring_wait_cqe(&*ring_, &completion);
-        } while (done == -EINTR);
-        if (done != 0) return fail(-done);
-        const int result = completion->res;
-        ::io_uring_cqe_seen(&*ring_, completion);
-        if (result < 0) return fail(-result);
-        return request();
     }
 
     // Sets aside the answer to the request that next() gave, if it has this number.
@@ -159,9 +166,6 @@ public:
         return set_answered(size);
     }
 
-    // No answer is expected to this request.
-    void set_unanswered() { set_error(0); }
-
     bool answered() const { return answered_.load(std::memory_order_acquire); }
     // Until somebody calls take() or end_waiting().
     void wait_for_answer() const { answered_.wait(false, std::memory_order_acquire); }
@@ -175,6 +179,25 @@ private:
     EntryHeaders& headers() const { return *reinterpret_cast<EntryHeaders*>(memory_); }
     char* payload() const { return memory_ + kHeadersRoom; }
     char* copy() const { return payload() + payload_size_; }
+
+    // The answer for the next request.
+    Result<void> exchange() {
+        if (unique_.exchange(0) != 0) command(kCommitAndFetch, headers().payload.commit_id);
+        int done = ::io_uring_submit_and_wait(&*ring_, 1);
+        while (done == -EAGAIN || done == -ENOMEM || done == -EBUSY) {
+            ::sched_yield();  // short of memory: somebody waits for this answer
+            done = ::io_uring_submit_and_wait(&*ring_, 1);
+        }
+        io_uring_cqe* completion = nullptr;
+        do {
+            done = ::io_uring_wait_cqe(&*ring_, &completion);
+        } while (done == -EINTR);
+        if (done != 0) return fail(-done);
+        const int result = completion->res;
+        ::io_uring_cqe_seen(&*ring_, completion);
+        if (result < 0) return fail(-result);
+        return {};
+    }
 
     // Goes to the kernel with the next submission. There is room: one is under way at most.
     void command(std::uint32_t operation, std::uint64_t commit_id,
@@ -204,9 +227,7 @@ private:
     }
 
     // In one piece, as it is read from the device.
-    Result<fuse_buf> request() {
-        fuse_in_header header{};
-        std::memcpy(&header, headers().in_out.data(), sizeof header);
+    Result<fuse_buf> request(const fuse_in_header& header) {
         const std::size_t payload_size = headers().payload.payload_size;
         const std::size_t front = header.len - payload_size;  // the header and what is in op_in
         if (front < sizeof header || front > sizeof header + headers().op_in.size()) {
@@ -219,7 +240,6 @@ private:
         if (copied) std::memcpy(begin + front, payload(), payload_size);
         answered_.store(false, std::memory_order_relaxed);
         unique_.store(header.unique, std::memory_order_release);
-        if (!is_answered(header.opcode)) set_unanswered();
         fuse_buf buffer{};
         buffer.mem = begin;
         buffer.size = header.len;
@@ -347,7 +367,11 @@ void RingLoop::run(Queue& queue, Start* start, ThreadStatistics& statistics) {
     }
     ++queue.waiting;
     const Result<void> enlisted = entry.enlist();
-    if (start != nullptr) start->report(enlisted);
+    if (start != nullptr) {
+        start->report(enlisted);
+    } else if (enlisted) {
+        nudge(fuse_session_fd(server_.session));
+    }
     while (enlisted && serve(queue, entry, statistics)) continue;
     --queue.waiting;
     const Lock lock(mutex_);
