@@ -33,8 +33,8 @@ struct Context {
     Statistics& statistics;
     Listers listers{};
     fuse_session* session = nullptr;
-    // Where requests come through rings; null while they come through the device alone.
-    RingLoop* rings = nullptr;
+    // Requests come through rings, all but FORGET and INTERRUPT.
+    bool rings = false;
     // Random per mount: a node id means another node after the next mount (file handles of
     // open_by_handle_at and NFS carry both).
     std::uint64_t generation = 0;

@@ -19,7 +19,6 @@
 #include <optional>
 #include <system_error>
 
-#include "session/context.h"
 #include "sys/credentials.h"
 
 namespace plyfs::session {
@@ -50,6 +49,10 @@ struct Command {  // fuse_uring_cmd_req
 
 constexpr std::size_t kCommandAt = offsetof(io_uring_sqe, cmd);
 
+// The kernel gives a new entry what comes after it, not what is queued already, which waits until
+// somebody has answered: a thread is there before it is needed.
+constexpr std::size_t kSpareThreads = 2;
+
 constexpr std::size_t kHeadersRoom = 4096;
 // What is longer, a WRITE, is served where the kernel put it: its answer overwrites data that is no
 // longer needed. Anything else is copied, since names and values may be used after the answer.
@@ -73,10 +76,8 @@ void stay_on(unsigned processor) {
 }
 
 // libfuse's answers and notifications.
-ssize_t send(int device, iovec* parts, int count, void* user_data) {
-    const std::span message(parts, static_cast<std::size_t>(count));
-    RingLoop* const rings = static_cast<Context*>(user_data)->rings;
-    if (rings != nullptr && rings->answer(message)) return 0;
+ssize_t send(int device, iovec* parts, int count, void* /*user_data*/) {
+    if (RingLoop::answer(std::span(parts, static_cast<std::size_t>(count)))) return 0;
     return ::writev(device, parts, count);
 }
 
@@ -84,28 +85,10 @@ ssize_t receive(int device, void* buffer, std::size_t size, void* /*user_data*/)
     return ::read(device, buffer, size);
 }
 
-// A new entry is not given what is queued already (fuse_uring_do_register), only what comes next;
-// when it has answered, it is given all in turn. So it is sent a request, on the processor of the
-// caller: what FUSE_NOTIFY_RETRIEVE gets of the root, which is nothing.
-void nudge(int device) {
-    // Of requests that are under way: the kernel's own numbers are even and start at 2.
-    static std::atomic<std::uint64_t> next = std::uint64_t{1} << 62;
-    struct {
-        fuse_out_header header;
-        fuse_notify_retrieve_out retrieve;
-    } message{};
-    message.header = {sizeof message, FUSE_NOTIFY_RETRIEVE, 0};
-    message.retrieve.notify_unique = next.fetch_add(2);
-    message.retrieve.nodeid = FUSE_ROOT_ID;
-    if (::write(device, &message, sizeof message) < 0 && errno != ENODEV && errno != ENOTCONN) {
-        spdlog::warn("a ring could not be nudged: {}", Errno::last().message());
-    }
-}
-
 }  // namespace
 
-// One request at a time: its buffers, which the kernel fills and reads, and the ring that says
-// when. One thread's, but for take() and end_waiting().
+// One request at a time of one thread: its buffers, which the kernel fills and reads, and the ring
+// that says when.
 class RingLoop::Entry {
 public:
     Entry(int device, unsigned queue, std::size_t payload)
@@ -139,50 +122,13 @@ public:
         return {};
     }
 
-    // Sends the answer, if one was taken, and waits for a request, which stays until the next call.
-    // ENOTCONN: the connection has ended.
+    // Sends the answer to the request before, if there was one, and waits for a request, which
+    // stays until the next call. ENOTCONN: the connection has ended.
     Result<fuse_buf> next() {
-        for (;;) {
-            TRY(exchange());
-            fuse_in_header header{};
-            std::memcpy(&header, headers().in_out.data(), sizeof header);
-            if (header.opcode != FUSE_NOTIFY_REPLY) return request(header);
-            unique_ = header.unique;  // a nudge
-            set_error(0);
+        if (unique_ != 0) {
+            if (!answered_) set_error(EIO);
+            command(kCommitAndFetch, headers().payload.commit_id);
         }
-    }
-
-    // Sets aside the answer to the request that next() gave, if it has this number.
-    bool take(std::uint64_t unique, std::span<const iovec> message) {
-        if (unique_.load(std::memory_order_acquire) != unique) return false;
-        std::memcpy(headers().in_out.data(), message[0].iov_base, sizeof(fuse_out_header));
-        std::size_t size = 0;
-        for (const iovec& part : message.subspan(1)) {
-            if (part.iov_len == 0) continue;
-            if (part.iov_len > payload_size_ - size) return set_error(EIO);
-            std::memcpy(payload() + size, part.iov_base, part.iov_len);
-            size += part.iov_len;
-        }
-        return set_answered(size);
-    }
-
-    bool answered() const { return answered_.load(std::memory_order_acquire); }
-    // Until somebody calls take() or end_waiting().
-    void wait_for_answer() const { answered_.wait(false, std::memory_order_acquire); }
-    void end_waiting() {
-        answered_.store(true, std::memory_order_release);
-        answered_.notify_one();
-    }
-
-private:
-    std::size_t memory_size() const { return kHeadersRoom + payload_size_ + kLongestCopied; }
-    EntryHeaders& headers() const { return *reinterpret_cast<EntryHeaders*>(memory_); }
-    char* payload() const { return memory_ + kHeadersRoom; }
-    char* copy() const { return payload() + payload_size_; }
-
-    // The answer for the next request.
-    Result<void> exchange() {
-        if (unique_.exchange(0) != 0) command(kCommitAndFetch, headers().payload.commit_id);
         int done = ::io_uring_submit_and_wait(&*ring_, 1);
         while (done == -EAGAIN || done == -ENOMEM || done == -EBUSY) {
             ::sched_yield();  // short of memory: somebody waits for this answer
@@ -196,8 +142,28 @@ private:
         const int result = completion->res;
         ::io_uring_cqe_seen(&*ring_, completion);
         if (result < 0) return fail(-result);
-        return {};
+        return request();
     }
+
+    // Sets aside the answer to the request that next() gave, if it has this number.
+    bool take(std::uint64_t unique, std::span<const iovec> message) {
+        if (unique_ != unique || answered_) return false;
+        std::memcpy(headers().in_out.data(), message[0].iov_base, sizeof(fuse_out_header));
+        std::size_t size = 0;
+        for (const iovec& part : message.subspan(1)) {
+            if (part.iov_len == 0) continue;
+            if (part.iov_len > payload_size_ - size) return set_error(EIO);
+            std::memcpy(payload() + size, part.iov_base, part.iov_len);
+            size += part.iov_len;
+        }
+        return set_answered(size);
+    }
+
+private:
+    std::size_t memory_size() const { return kHeadersRoom + payload_size_ + kLongestCopied; }
+    EntryHeaders& headers() const { return *reinterpret_cast<EntryHeaders*>(memory_); }
+    char* payload() const { return memory_ + kHeadersRoom; }
+    char* copy() const { return payload() + payload_size_; }
 
     // Goes to the kernel with the next submission. There is room: one is under way at most.
     void command(std::uint32_t operation, std::uint64_t commit_id,
@@ -216,18 +182,20 @@ private:
 
     bool set_answered(std::size_t payload_size) {
         headers().payload.payload_size = static_cast<std::uint32_t>(payload_size);
-        end_waiting();
+        answered_ = true;
         return true;
     }
 
     bool set_error(int error) {
-        const fuse_out_header header{sizeof header, -error, unique_.load()};
+        const fuse_out_header header{sizeof header, -error, unique_};
         std::memcpy(headers().in_out.data(), &header, sizeof header);
         return set_answered(0);
     }
 
     // In one piece, as it is read from the device.
-    Result<fuse_buf> request(const fuse_in_header& header) {
+    Result<fuse_buf> request() {
+        fuse_in_header header{};
+        std::memcpy(&header, headers().in_out.data(), sizeof header);
         const std::size_t payload_size = headers().payload.payload_size;
         const std::size_t front = header.len - payload_size;  // the header and what is in op_in
         if (front < sizeof header || front > sizeof header + headers().op_in.size()) {
@@ -238,8 +206,8 @@ private:
         std::memcpy(begin, &header, sizeof header);
         std::memcpy(begin + sizeof header, headers().op_in.data(), front - sizeof header);
         if (copied) std::memcpy(begin + front, payload(), payload_size);
-        answered_.store(false, std::memory_order_relaxed);
-        unique_.store(header.unique, std::memory_order_release);
+        answered_ = false;
+        unique_ = header.unique;
         fuse_buf buffer{};
         buffer.mem = begin;
         buffer.size = header.len;
@@ -252,8 +220,8 @@ private:
     // The headers, with room for a request's front before the payload; the payload; the copy.
     char* memory_ = nullptr;
     std::optional<io_uring> ring_;
-    std::atomic<std::uint64_t> unique_ = 0;  // of the request; 0: none
-    std::atomic<bool> answered_ = false;
+    std::uint64_t unique_ = 0;  // of the request; 0: there was none yet
+    bool answered_ = false;
 };
 
 // The first threads of all queues, which start() waits for.
@@ -318,7 +286,6 @@ void RingLoop::stop() {
     std::vector<std::thread> threads;
     {
         const Lock lock(mutex_);
-        for (Entry* const entry : entries_) entry->end_waiting();
         threads.swap(threads_);
     }
     for (std::thread& thread : threads) thread.join();
@@ -327,30 +294,26 @@ void RingLoop::stop() {
 bool RingLoop::answer(std::span<const iovec> message) {
     fuse_out_header header{};
     std::memcpy(&header, message[0].iov_base, sizeof header);
-    if (header.unique == 0) return false;  // a notification
-    if (own_entry != nullptr && own_entry->take(header.unique, message)) return true;
-    const Lock lock(mutex_);
-    return std::ranges::any_of(entries_,
-                               [&](Entry* entry) { return entry->take(header.unique, message); });
+    return own_entry != nullptr && header.unique != 0 && own_entry->take(header.unique, message);
 }
 
 void RingLoop::add_thread(Queue& queue, const std::shared_ptr<Start>& start) {
     const Lock lock(mutex_);
     if (stopping_) return;
-    ++queue.serving;
+    ++queue.threads;
     try {
         threads_.emplace_back([this, &queue, start, &own = statistics_.add_thread()] {
             run(queue, start.get(), own);
-            --queue.serving;
+            --queue.threads;
         });
     } catch (const std::system_error& error) {
-        --queue.serving;
+        --queue.threads;
         if (start != nullptr) start->report(fail(error.code().value()));
     }
 }
 
 void RingLoop::grow(Queue& queue) {
-    if (queue.serving.load() < most_threads_) add_thread(queue, nullptr);
+    if (queue.threads.load() < most_threads_) add_thread(queue, nullptr);
 }
 
 void RingLoop::run(Queue& queue, Start* start, ThreadStatistics& statistics) {
@@ -361,21 +324,11 @@ void RingLoop::run(Queue& queue, Start* start, ThreadStatistics& statistics) {
     stay_on(queue.processor);
     Entry entry(fuse_session_fd(server_.session), queue.processor, payload_);
     own_entry = &entry;
-    {
-        const Lock lock(mutex_);
-        entries_.push_back(&entry);
-    }
     ++queue.waiting;
     const Result<void> enlisted = entry.enlist();
-    if (start != nullptr) {
-        start->report(enlisted);
-    } else if (enlisted) {
-        nudge(fuse_session_fd(server_.session));
-    }
+    if (start != nullptr) start->report(enlisted);
     while (enlisted && serve(queue, entry, statistics)) continue;
     --queue.waiting;
-    const Lock lock(mutex_);
-    std::erase(entries_, &entry);
 }
 
 // The next request; false when there will be none.
@@ -388,18 +341,10 @@ bool RingLoop::serve(Queue& queue, Entry& entry, ThreadStatistics& statistics) {
         }
         return false;
     }
-    if (--queue.waiting == 0) grow(queue);
+    if (--queue.waiting < kSpareThreads) grow(queue);
     server_.serve(*request, statistics);
-    // stop() ends the waiting after it has said so here.
-    if (!entry.answered() && !stopping_) {
-        // While all were taken there could be no other thread; now there can.
-        --queue.serving;
-        if (queue.waiting == 0) grow(queue);
-        entry.wait_for_answer();
-        ++queue.serving;
-    }
     ++queue.waiting;
-    return !stopping_;
+    return true;
 }
 
 }  // namespace plyfs::session

@@ -6,8 +6,11 @@
 //
 // The kernel has a queue for each possible processor, and hands a request to an entry that waits in
 // the queue of the caller's. Here an entry is a thread with a ring of its own: what takes long
-// keeps no request waiting behind it, since a queue whose last waiting thread has got something to
-// do gets another thread. FORGET and INTERRUPT still come through the device (DeviceLoop).
+// keeps no request waiting behind it, since a queue of which few threads are waiting gets another
+// one. FORGET and INTERRUPT still come through the device (DeviceLoop).
+//
+// Each request must be answered by the thread that serves it: an entry is of no other use until
+// then, and what is queued behind it comes when it has answered.
 #pragma once
 
 #include <sys/uio.h>
@@ -44,20 +47,20 @@ public:
     RingLoop& operator=(const RingLoop&) = delete;
 
     // Before FUSE_INIT is answered: whether this process may have rings of the kind that is needed,
-    // and libfuse answers by way of plyfs then, so that it is known where to. The session's user
-    // data is a Context. What is wrong, otherwise.
+    // and libfuse answers by way of plyfs then, so that it is known where to. What is wrong,
+    // otherwise.
     static std::expected<void, std::string> prepare(fuse_session* session);
 
     // After FUSE_INIT: the first thread of each queue. `payload`: InitAnswer::largest_payload.
     // Where this fails the connection is of no use any more: the kernel waits for the queues.
     Result<void> start(RequestServer server, std::size_t payload);
-    // When the connection has ended: waits for the threads. What is not answered stays so.
+    // When the connection has ended: waits for the threads.
     void stop();
 
-    // Takes the answer to a request that came through a ring, from any thread: libfuse's header and
-    // what follows it. False: it did not come through one. Sent when the thread that got the
-    // request is done with it.
-    bool answer(std::span<const iovec> message);
+    // Takes the answer to the request that the calling thread serves, if that came through a ring:
+    // libfuse's header and what follows it. False: it did not. Sent when the thread is done with
+    // it.
+    static bool answer(std::span<const iovec> message);
 
     class Entry;
 
@@ -65,13 +68,13 @@ private:
     struct Queue {
         unsigned processor = 0;
         std::atomic<std::size_t> waiting = 0;  // threads that wait for a request, or soon will
-        std::atomic<std::size_t> serving = 0;  // those and the ones that have one
+        std::atomic<std::size_t> threads = 0;
     };
     class Start;
 
     void add_thread(Queue& queue, const std::shared_ptr<Start>& start);
     void run(Queue& queue, Start* start, ThreadStatistics& statistics);
-    // The caller has taken the last waiting thread's request.
+    // Few threads are waiting.
     void grow(Queue& queue);
     bool serve(Queue& queue, Entry& entry, ThreadStatistics& statistics);
 
@@ -84,7 +87,6 @@ private:
 
     Mutex mutex_;
     std::vector<std::thread> threads_ GUARDED_BY(mutex_);
-    std::vector<Entry*> entries_ GUARDED_BY(mutex_);
 };
 
 }  // namespace plyfs::session

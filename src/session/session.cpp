@@ -157,8 +157,7 @@ double seconds(std::chrono::nanoseconds duration) {
 
 // Threads that read the device.
 std::size_t thread_count(const Context& context) {
-    if (context.rings != nullptr)
-        return 1;  // of all requests, FORGET and INTERRUPT alone come there
+    if (context.rings) return 1;  // of all requests, FORGET and INTERRUPT alone come there
     if (const auto asked = context.options.limits.threads; asked != 0) return asked;
     // More than there are processors: a branch on a slow disk must not hold up the others.
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
@@ -194,7 +193,10 @@ private:
 Result<void> begin(Context& context, const RequestServer& server, RingLoop& rings) {
     const config::Options& options = context.options;
     std::uint64_t further = further_init_flags();
-    if (options.io_uring) {
+    if (options.io_uring && options.locks == config::LockScope::Branch) {
+        // Who waits for a lock is answered by another thread (ring_loop.h).
+        spdlog::warn("no io_uring with locks: branch; requests come through the device");
+    } else if (options.io_uring) {
         if (const auto prepared = RingLoop::prepare(context.session)) {
             further |= kOverIoUring;
         } else {
@@ -211,7 +213,7 @@ Result<void> begin(Context& context, const RequestServer& server, RingLoop& ring
                      "/sys/module/fuse/parameters/enable_uring: requests come through the device");
     }
     if ((init.agreed & kOverIoUring) != 0) {
-        context.rings = &rings;
+        context.rings = true;
         TRY(rings.start(server, init.largest_payload));
     }
     return {};

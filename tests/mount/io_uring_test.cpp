@@ -2,18 +2,14 @@
 //
 // Requests through io_uring. That they are answered rightly is a layout of the other tests.
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
-#include <chrono>
-#include <csignal>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <vector>
 
 #include "mount/files.h"
@@ -37,28 +33,6 @@ nlohmann::json statistics(const Union& united) {
 
 bool in_force(const Union& united) {
     return statistics(united).at("kernel").at("features").value("over-io-uring", false);
-}
-
-// Processes that wait for a lock on `path`, whose requests stay unanswered.
-std::vector<std::unique_ptr<Process>> wait_for_lock(const std::string& path, int count) {
-    std::vector<std::unique_ptr<Process>> waiters;
-    for (int number = 0; number < count; ++number) {
-        waiters.push_back(std::make_unique<Process>([&path] {
-            const UniqueFd file = open_file(path, O_RDWR);
-            return outcome(::flock(file.get(), LOCK_EX)).code();
-        }));
-    }
-    return waiters;
-}
-
-// How many lock requests the kernel waits for.
-void wait_for_waiters(const Union& united, std::size_t count) {
-    const std::string path =
-        "/sys/fs/fuse/connections/" + std::to_string(find_mount(united.path()).minor) + "/waiting";
-    for (std::size_t waiting = 0; waiting < count;) {
-        std::ifstream(path) >> waiting;
-        std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
 }
 
 TEST_CASE("requests come through io_uring where that is asked for", "[io_uring]") {
@@ -97,41 +71,32 @@ TEST_CASE("what a request carries arrives through io_uring", "[io_uring]") {
     CHECK(content(united.path("kept")) == "as it is");
 }
 
-// Each of them holds the thread that got its request; there are more than serve a queue.
-TEST_CASE("requests that are answered late hold up no other through io_uring",
-          "[io_uring][locks]") {
+TEST_CASE("many callers are served at once through io_uring", "[io_uring]") {
     require_io_uring();
-    const Union united({Ext4}, "io_uring,locks=branch,threads=1");
-    const std::string path = united.path("file");
-    put(path, "");
-    const UniqueFd file = open_file(path, O_RDWR);
-    REQUIRE(outcome(::flock(file.get(), LOCK_EX)) == kOk);
-    auto waiters = wait_for_lock(path, 40);
-    wait_for_waiters(united, waiters.size());
-    put(united.path("other"), "content");
-    CHECK(content(united.path("other")) == "content");
-    // A signal reaches the daemon by the device.
-    for (std::size_t number = 0; number < waiters.size(); number += 2)
-        waiters[number]->signal(SIGKILL);
-    for (std::size_t number = 0; number < waiters.size(); number += 2)
-        CHECK(waiters[number]->wait() == 128 + SIGKILL);
-    CHECK(outcome(::flock(file.get(), LOCK_UN)) == kOk);
-    for (std::size_t number = 1; number < waiters.size(); number += 2)
-        CHECK(waiters[number]->wait() == 0);
+    const Union united({Ext4, Ext4}, GENERATE("io_uring", "io_uring,threads=1"));
+    std::vector<std::unique_ptr<Process>> callers;
+    for (int number = 0; number < 30; ++number) {
+        callers.push_back(std::make_unique<Process>([&united, number] {
+            const std::string path = united.path(std::to_string(number));
+            for (int round = 0; round < 20; ++round) {
+                put(path, std::to_string(round));
+                if (content(path) != std::to_string(round)) return 1;
+                if (::unlink(path.c_str()) != 0) return 2;
+            }
+            return 0;
+        }));
+    }
+    for (const auto& caller : callers) CHECK(caller->wait() == 0);
+    CHECK(names(united.path()).empty());
 }
 
-TEST_CASE("a mount through io_uring ends while requests are not answered", "[io_uring][locks]") {
+// Of those who wait for a lock: they are answered by another thread than the one that serves them.
+TEST_CASE("there is no io_uring with locks on the branches", "[io_uring][locks]") {
     require_io_uring();
-    Union united({Ext4}, "io_uring,locks=branch");
-    const std::string path = united.path("file");
-    put(path, "");
-    const UniqueFd file = open_file(path, O_RDWR);
-    REQUIRE(outcome(::flock(file.get(), LOCK_EX)) == kOk);
-    auto waiters = wait_for_lock(path, 3);
-    wait_for_waiters(united, waiters.size());
-    ::kill(united.mount.daemon(), SIGTERM);
-    united.mount.expect_end();
-    for (const auto& waiter : waiters) CHECK(waiter->wait() != 0);
+    const Union united({Ext4}, "io_uring,locks=branch");
+    CHECK_FALSE(in_force(united));
+    put(united.path("file"), "content");
+    CHECK(content(united.path("file")) == "content");
 }
 
 TEST_CASE("without io_uring in the kernel the device is used", "[io_uring]") {

@@ -64,7 +64,7 @@ private:
 
 const char* any_scope() {
     return GENERATE("locks=local", "locks=branch", "locks=local,passthrough.io=off",
-                    "locks=branch,passthrough.io=off", "locks=branch,io_uring");
+                    "locks=branch,passthrough.io=off", "locks=local,io_uring");
 }
 
 TEST_CASE("POSIX locks hold between processes", "[locks]") {
