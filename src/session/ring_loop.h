@@ -39,8 +39,7 @@ inline constexpr std::uint64_t kOverIoUring = std::uint64_t{1} << 41;
 
 class RingLoop {
 public:
-    // `threads`: at most so many serve one processor's queue; those whose request is answered
-    // later, by somebody else, do not count.
+    // `threads`: at most so many serve one processor's queue.
     RingLoop(std::size_t threads, Statistics& statistics);
     ~RingLoop();  // after stop(), or never started
     RingLoop(const RingLoop&) = delete;
