@@ -329,6 +329,7 @@ void RingLoop::run(Queue& queue, Start* start, ThreadStatistics& statistics) {
     if (start != nullptr) start->report(enlisted);
     while (enlisted && serve(queue, entry, statistics)) continue;
     --queue.waiting;
+    own_entry = nullptr;
 }
 
 // The next request; false when there will be none.
