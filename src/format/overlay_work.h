@@ -3,14 +3,14 @@
 // The directories that overlayfs makes inside of `workdir=`, for unions that share theirs with it
 // (overlayfs: ovl_workdir_create, ovl_make_workdir, ovl_get_indexdir):
 //
-//   WORKDIR/work                           temporary objects; emptied at mount
-//   WORKDIR/work/incompat/FEATURE          who does not know FEATURE must not mount
-//   WORKDIR/work/incompat/volatile/dirty   mounted `volatile`, and not made clean since: after a
-//                                          crash the writable layer may hold anything
-//   WORKDIR/index                          index_name.h; kept, but for its temporary objects
+//   work                           temporary objects; emptied at mount
+//   work/incompat/FEATURE          who does not know FEATURE must not mount
+//   work/incompat/volatile/dirty   mounted `volatile`, and not made clean since: after a crash the
+//                                  writable layer may hold anything
+//   index                          index_name.h; kept, but for its temporary objects
 //
-// `base` is a descriptor of WORKDIR, O_PATH will do. Thread-safe, but a work directory belongs to
-// one mount; nothing here finds out about another one.
+// `base` is a descriptor of that directory, O_PATH will do. Thread-safe, but a work directory
+// belongs to one mount; nothing here finds out about another one.
 #pragma once
 
 #include <string>
@@ -32,7 +32,7 @@ struct OverlayWork {
 Result<std::vector<std::string>> incompatible_features(int base);
 
 // Makes what is missing and sweeps what is stale. What is made gets mode 0700 and no ACLs, whatever
-// WORKDIR hands down (the kernel gives mode 0, which only CAP_DAC_OVERRIDE passes). EINVAL:
+// `base` hands down (the kernel gives mode 0, which only CAP_DAC_OVERRIDE passes). EINVAL:
 // incompatible_features is not empty; nothing was touched. Else the errnos of mkdirat(2),
 // openat(2), fchmod(2), and of sweep.
 Result<OverlayWork> open_overlay_work(int base, bool with_index);

@@ -55,9 +55,9 @@ std::expected<void, SessionError> check_usable(const config::Options& options,
                                       branch.path(), marks.error().message()));
         }
         if (marks->empty()) continue;
-        const std::string place = options.branches[index].work_directory.value_or(
-                                      fmt::format("{}/{}", branch.path(), kWorkDirectoryName)) +
-                                  "/work/incompat/" + marks->front();
+        const std::string directory = options.branches[index].work_directory.value_or(
+            fmt::format("{}/{}", branch.path(), kWorkDirectoryName));
+        const std::string place = fmt::format("{}/work/incompat/{}", directory, marks->front());
         if (marks->front() != "volatile") {
             return refuse(fmt::format("branch {}: {} asks for something that plyfs does not know",
                                       branch.path(), place));

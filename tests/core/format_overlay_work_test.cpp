@@ -19,6 +19,9 @@ namespace {
 
 using Names = std::vector<std::string>;
 
+// Below the base of a work directory, which is `work` here.
+const std::string kFeatures = "work/" + std::string("work/incompat");
+
 Names features(const OverlayMount& layers) {
     return format::incompatible_features(layers.open("work").get()).value();
 }
@@ -48,7 +51,7 @@ TEST_CASE("the kernel refuses what was marked volatile here", "[format][overlayf
     const UniqueFd base = layers.open("work");
     REQUIRE(format::set_volatile(base.get()));
     REQUIRE(format::set_volatile(base.get()));
-    CHECK(exists(layers.path("work/work/incompat/volatile/dirty")));
+    CHECK(exists(layers.path(kFeatures + "/volatile/dirty")));
     CHECK(layers.try_mount() == EINVAL);
     CHECK(layers.try_mount("volatile") == EINVAL);
     REQUIRE(format::remove_volatile(base.get()));
@@ -60,13 +63,13 @@ TEST_CASE("a feature that nobody knows is refused and stays", "[format][overlayf
     OverlayMount layers;
     const UniqueFd base = layers.open("work");
     REQUIRE(format::set_volatile(base.get()));
-    layers.make_directory("work/work/incompat/future");
+    layers.make_directory(kFeatures + "/future");
     CHECK(features(layers) == Names{"future", "volatile"});
     REQUIRE(format::remove_volatile(base.get()));
     CHECK(features(layers) == Names{"future"});
     CHECK(format::open_overlay_work(base.get(), true).error() == EINVAL);
     CHECK(layers.try_mount() == EINVAL);
-    CHECK(layers.names("work/work/incompat") == Names{"future"});
+    CHECK(layers.names(kFeatures) == Names{"future"});
 }
 
 TEST_CASE("an empty directory of features hinders nobody", "[format][overlayfs]") {

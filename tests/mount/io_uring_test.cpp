@@ -79,9 +79,13 @@ TEST_CASE("many callers are served at once through io_uring", "[io_uring]") {
         callers.push_back(std::make_unique<Process>([&united, number] {
             const std::string path = united.path(std::to_string(number));
             for (int round = 0; round < 20; ++round) {
-                put(path, std::to_string(round));
-                if (content(path) != std::to_string(round)) return 1;
-                if (::unlink(path.c_str()) != 0) return 2;
+                const UniqueFd file = open_file(path, O_RDWR | O_CREAT | O_EXCL);
+                const char written = static_cast<char>('a' + round);
+                if (write_all(file.get(), {&written, 1}) != kOk) return 1;
+                char read = 0;
+                const UniqueFd again = open_file(path, O_RDONLY);
+                if (::read(again.get(), &read, 1) != 1 || read != written) return 2;
+                if (::unlink(path.c_str()) != 0) return 3;
             }
             return 0;
         }));
