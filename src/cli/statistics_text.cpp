@@ -180,9 +180,10 @@ std::string text_of(const Json& report) {
     line("opens", fmt::format("{} passthrough{}, {} cached, {} of these with pages kept; {} direct",
                               passed, share_text(passed, cached + direct), cached,
                               number(opens, "kept_pages"), direct));
-    line("backings", fmt::format("{} registered now, {} of them idle; {} since the mount",
-                                 number(backings, "registered"), number(backings, "idle"),
-                                 number(backings, "registrations")));
+    line("backings",
+         fmt::format("{} registered now, {} of them idle, {} attached; {} since the mount",
+                     number(backings, "registered"), number(backings, "idle"),
+                     number(backings, "attached"), number(backings, "registrations")));
     line("not passed", refused_text(backings.at("refused")));
     line("copy-ups", copy_ups_text(report.at("copy_ups")));
     line("nodes",

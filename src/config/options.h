@@ -104,6 +104,9 @@ struct PassthroughOptions {
     // Bytes: a smaller file that is opened for reading is not passed through; what was read stays
     // in the kernel's page cache.
     std::uint64_t small_files = 0;
+    // How long the kernel may open a file that was read by itself, before it asks again; 0: not at
+    // all. Only kernels with the patch of docs/kernel-open.md do.
+    std::chrono::nanoseconds attach = std::chrono::seconds(10);
     bool operator==(const PassthroughOptions&) const = default;
 };
 

@@ -175,6 +175,8 @@ constexpr Setting kSettings[] = {
              [](auto& o) -> auto& { return o.passthrough.max_stack_depth; }),
     size("passthrough.small_files", "passthrough.small-files",
          [](auto& o) -> auto& { return o.passthrough.small_files; }),
+    duration("passthrough.attach", "passthrough.attach",
+             [](auto& o) -> auto& { return o.passthrough.attach; }),
     choice<readers_names>("readers", "readers", [](auto& o) -> auto& { return o.readers; }),
 
     choice<lock_scope_names>("locks", "locks", [](auto& o) -> auto& { return o.locks; }),

@@ -25,8 +25,45 @@ OpenFiles::~OpenFiles() {
 
 void OpenFiles::close_backing(Opened& opened) {
     if (opened.backing_id == 0) return;
-    registrar_.close_backing(std::exchange(opened.backing_id, 0));
+    registrar_.close_backing(opened.backing_id);
+    forget_backing(opened);
+}
+
+void OpenFiles::forget_backing(Opened& opened) {
+    if (std::exchange(opened.attached, false)) --attached_;
+    opened.backing_id = 0;
     --backings_;
+}
+
+bool OpenFiles::take_back(Opened& opened) {
+    if (registrar_.close_backing(opened.backing_id) > 0) {
+        ++taken_open_;
+        return true;
+    }
+    ++taken_back_;
+    forget_backing(opened);
+    return false;
+}
+
+std::optional<OpenState> OpenFiles::state_of(const Opened& opened) {
+    if (opened.opens == 0 && !opened.attached) return std::nullopt;
+    return OpenState{opened.mode, opened.real, opened.follows};
+}
+
+std::optional<OpenState> OpenFiles::ask_state(const Opening& opening, Opened& opened) {
+    if (!opened.attached) return state_of(opened);
+    const bool same = opened.real == opening.real;
+    if (same && opening.wanted != IoMode::Direct) {
+        // Bound to what it is bound to, the id is shared; or the kernel does not have it.
+        const auto bound = registrar_.rebind_backing(opened.backing_id, opening.descriptor);
+        if (!bound && bound.error() == ENOENT) {
+            forget_backing(opened);
+            return std::nullopt;
+        }
+    } else if (opened.opens == 0 && (same || !opened.follows)) {
+        take_back(opened);
+    }
+    return state_of(opened);
 }
 
 Result<Attachment> OpenFiles::attach(const Opening& opening) {
@@ -40,17 +77,24 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
     Shard& shard = this->shard(opening.node);
     const Lock lock(shard.mutex);
     Opened& opened = shard.nodes[opening.node];
-    std::optional<OpenState> state;
-    if (opened.opens > 0) state = OpenState{opened.mode, opened.real, opened.follows};
+    if (opening.handle_only) {
+        ++opened.opens;
+        return Attachment{};
+    }
+    auto state = ask_state(opening, opened);
+    auto decision = decide(state, opened.passed, opening.real, opening.wanted, opening.passable,
+                           opening.copied);
+    if (decision == Decision::Move && !TRY(move(opening, opened))) {
+        state.reset();
+        decision = decide(state, opened.passed, opening.real, opening.wanted, opening.passable);
+    }
     IoMode mode = IoMode::Cached;
-    switch (decide(state, opened.passed, opening.real, opening.wanted, opening.passable,
-                   opening.copied)) {
+    switch (decision) {
         case Decision::Stale: return fail(ESTALE);
         case Decision::Busy: return fail(ETXTBSY);
         case Decision::Register: mode = register_backing(shard, opening, opened, refusal); break;
         case Decision::Share: mode = IoMode::Passthrough; break;
         case Decision::Move:
-            TRY(move(opening, opened));
             if (opening.wanted == IoMode::Direct) return fail(ETXTBSY);
             mode = IoMode::Passthrough;
             break;
@@ -89,16 +133,15 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
 
 IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened& opened,
                                    std::optional<Errno>& refusal) {
-    if (opened.backing_id != 0 && opened.real == opening.real) {
-        take_from_idle(shard, opening.node);
-        return IoMode::Passthrough;
-    }
     if (opened.backing_id != 0) {
         take_from_idle(shard, opening.node);
+        if (opened.real == opening.real && !opening.may_attach) return IoMode::Passthrough;
         close_backing(opened);
     }
-    const bool lasting = opened.registrations >= kOftenRegistered;
-    const auto backing = registrar_.open_backing(opening.descriptor, lasting);
+    const auto use = opening.may_attach                         ? BackingUse::Attached
+                     : opened.registrations >= kOftenRegistered ? BackingUse::Lasting
+                                                                : BackingUse::WhileOpen;
+    const auto backing = registrar_.open_backing(opening.descriptor, use);
     if (!backing) {
         ++refusals_;
         refusal = backing.error();
@@ -108,31 +151,42 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
     opened.real = opening.real;
     opened.follows = opening.follows;
     opened.registrations = std::min<std::uint8_t>(opened.registrations + 1, kOftenRegistered + 1);
+    if (opening.may_attach) {
+        opened.attached = true;
+        opened.attached_since = Clock::now();
+        shard.attached.push_back({opening.node, opened.attached_since});
+        ++attached_;
+    }
     ++backings_;
     ++registrations_;
     return IoMode::Passthrough;
 }
 
-Result<void> OpenFiles::move(const Opening& opening, Opened& opened) {
-    TRY(registrar_.rebind_backing(opened.backing_id, opening.descriptor));
+Result<bool> OpenFiles::move(const Opening& opening, Opened& opened) {
+    const auto moved = registrar_.rebind_backing(opened.backing_id, opening.descriptor);
+    if (!moved && opened.attached && moved.error() == ENOENT) {
+        forget_backing(opened);
+        return false;
+    }
+    TRY(moved);
     opened.real = opening.real;
     opened.follows = false;
     ++rebound_;
-    return {};
+    return true;
 }
 
 Result<void> OpenFiles::follow(const Opening& opening) {
     Shard& shard = this->shard(opening.node);
     const Lock lock(shard.mutex);
     const auto found = shard.nodes.find(opening.node);
-    if (found == shard.nodes.end() || found->second.opens == 0) return {};
+    if (found == shard.nodes.end()) return {};
     Opened& opened = found->second;
-    const OpenState state{opened.mode, opened.real, opened.follows};
-    if (decide(state, opened.passed, opening.real, IoMode::Passthrough, true, opening.copied) !=
+    const auto state = state_of(opened);
+    if (decide(state, opened.passed, opening.real, IoMode::Passthrough, true, opening.copied) ==
         Decision::Move) {
-        return {};
+        TRY(move(opening, opened));
     }
-    return move(opening, opened);
+    return {};
 }
 
 bool OpenFiles::detach(std::uint64_t node, bool may_map) {
@@ -143,6 +197,7 @@ bool OpenFiles::detach(std::uint64_t node, bool may_map) {
     Opened& opened = found->second;
     if (may_map) --opened.mappers;
     if (--opened.opens > 0) return false;
+    if (opened.attached) return true;
     if (opened.backing_id == 0) return false;
     if (opened.registrations > kOftenRegistered) return make_idle(shard, node);
     close_backing(opened);
@@ -179,9 +234,10 @@ void OpenFiles::forget(std::uint64_t node) {
     shard.nodes.erase(found);
 }
 
-bool OpenFiles::close_idle(Clock::time_point since) {
+bool OpenFiles::close_idle(Clock::time_point since, Clock::time_point attached_since) {
     for (Shard& shard : shards_) {
         const Lock lock(shard.mutex);
+        take_back_attached(shard, attached_since);
         while (!shard.idle.empty() && shard.idle.front().since < since) {
             const auto found = shard.nodes.find(shard.idle.front().node);
             shard.idle.erase(shard.idle.begin());
@@ -189,7 +245,25 @@ bool OpenFiles::close_idle(Clock::time_point since) {
             if (found != shard.nodes.end()) close_backing(found->second);
         }
     }
-    return idle_ > 0;
+    return idle_ > 0 || attached_ > 0;
+}
+
+void OpenFiles::take_back_attached(Shard& shard, Clock::time_point since) {
+    for (auto left = shard.attached.size(); left > 0 && shard.attached.front().since < since;
+         --left) {
+        const Idle eldest = shard.attached.front();
+        shard.attached.pop_front();
+        const auto found = shard.nodes.find(eldest.node);
+        if (found == shard.nodes.end() || !found->second.attached ||
+            found->second.attached_since != eldest.since) {
+            continue;
+        }
+        Opened& opened = found->second;
+        // While it is open the file would not be free anyway, and others share the id.
+        if (opened.opens == 0 && !take_back(opened)) continue;
+        opened.attached_since = Clock::now();
+        shard.attached.push_back({eldest.node, opened.attached_since});
+    }
 }
 
 bool OpenFiles::passes(std::uint64_t node) const {
@@ -198,6 +272,15 @@ bool OpenFiles::passes(std::uint64_t node) const {
     const auto found = shard.nodes.find(node);
     return found != shard.nodes.end() && found->second.opens > 0 &&
            found->second.mode == IoMode::Passthrough;
+}
+
+bool OpenFiles::may_pass(std::uint64_t node) const {
+    const Shard& shard = this->shard(node);
+    const Lock lock(shard.mutex);
+    const auto found = shard.nodes.find(node);
+    if (found == shard.nodes.end()) return false;
+    const auto state = state_of(found->second);
+    return state && state->mode == IoMode::Passthrough;
 }
 
 UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
@@ -211,6 +294,9 @@ UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
 OpenFilesCounts OpenFiles::counts() const {
     return {.backings = backings_,
             .idle_backings = idle_,
+            .attached = attached_,
+            .taken_back = taken_back_,
+            .taken_open = taken_open_,
             .registrations = registrations_,
             .rebound = rebound_,
             .passthrough_opens = passthrough_opens_,

@@ -4,12 +4,17 @@
 // the open that needs it first, closed with the last, or a moment later where the file is opened
 // again and again. Thread-safe; its mutexes are leaf locks and are held over the registering
 // ioctl, so that concurrent opens of one file register once.
+//
+// Where the kernel can, a backing is left with it, attached to the inode: later opens that it
+// covers are made without asking (docs/kernel-open.md), and nothing is told of them. Whether any
+// such file is open is found out by taking the backing back.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <optional>
 #include <unordered_map>
@@ -26,18 +31,27 @@ namespace plyfs::passthrough {
 // As the kernel numbers it: positive.
 using BackingId = std::int32_t;
 
+// What a backing is registered for.
+enum class BackingUse : std::uint8_t {
+    WhileOpen,
+    Lasting,   // for longer than the file is open: it must not count as open for writing by it
+    Attached,  // the kernel may open the file for reading by it. `descriptor` is not for writing
+};
+
 // Registers files with the kernel and takes them back. Called from any thread.
 class Registrar {
 public:
     virtual ~Registrar() = default;
-    // The file that `descriptor` is open on becomes a backing. `lasting`: for longer than it is
-    // open; the branch's file must not count as open for writing by it.
+    // The file that `descriptor` is open on becomes a backing.
     // EPERM: no CAP_SYS_ADMIN in the initial user namespace. ELOOP: the file's own file system is
     // stacked too deep. EOPNOTSUPP: the file can't be read and written by iterators. EMFILE.
-    virtual Result<BackingId> open_backing(int descriptor, bool lasting) = 0;
-    virtual void close_backing(BackingId id) = 0;
+    virtual Result<BackingId> open_backing(int descriptor, BackingUse use) = 0;
+    // How many files are open that the kernel opened by itself: if not 0, `id` stays for asking
+    // again, but is attached no more. 0, too, if the kernel had closed it before.
+    virtual std::uint32_t close_backing(BackingId id) = 0;
     // What is open by `id` reads from the file that `descriptor` is open on, from now on; what is
     // mapped already does not. EBUSY: it was open for writing, too. EOPNOTSUPP: not in this kernel.
+    // ENOENT: the kernel has closed it, as the inode that it was attached to is no more.
     virtual Result<void> rebind_backing(BackingId id, int descriptor) = 0;
 };
 
@@ -77,6 +91,10 @@ struct Opening {
     bool follows = false;
     // It is on a writable branch: maybe the copy of what is open.
     bool copied = false;
+    // Opened for reading only, and the kernel may go on opening it by itself.
+    bool may_attach = false;
+    // The kernel has it open already, in passthrough, and wants a handle for it.
+    bool handle_only = false;
 };
 
 // How one open goes. Given back by OpenFiles::detach.
@@ -98,8 +116,11 @@ enum class UnseenWrites : std::uint8_t {
 };
 
 struct OpenFilesCounts {
-    std::uint64_t backings = 0;       // registered now, idle ones too
+    std::uint64_t backings = 0;       // registered now, idle ones too, as far as is known
     std::uint64_t idle_backings = 0;  // of these, for files that are not open now
+    std::uint64_t attached = 0;       // of these, left with the kernel for opening by itself
+    std::uint64_t taken_back = 0;     // attached ones, since the mount, with nothing open
+    std::uint64_t taken_open = 0;     // or with files open that the kernel had opened
     std::uint64_t registrations = 0;  // since the mount, without those refused
     std::uint64_t rebound = 0;        // backings that were moved to the copy of their file
     std::uint64_t passthrough_opens = 0;
@@ -130,16 +151,21 @@ public:
     // Moves those readers where nothing remains open by it: after a truncation by path.
     Result<void> follow(const Opening& opening);
     // Takes one attach() back: at release, and when the answer to an open was not wanted.
-    // True: the first backing has become idle, and close_idle() is to be called some time.
+    // True: the first backing has become idle or was attached, and close_idle() is to be called
+    // some time.
     bool detach(std::uint64_t node, bool may_map);
     // The kernel knows the node no more: its id never comes back.
     void forget(std::uint64_t node);
-    // Closes the backings that have been idle since before `since`. True: others are left.
-    bool close_idle(Clock::time_point since);
+    // Closes the backings that have been idle since before `since`, and takes back those that have
+    // been attached since before `attached_since`: the kernel pins their files, which may have been
+    // removed on the branch. True: others are left.
+    bool close_idle(Clock::time_point since, Clock::time_point attached_since);
 
     // It is open in passthrough now, or was until a moment ago: the kernel tells of a close(2)
     // later.
     bool passes(std::uint64_t node) const;
+    // The same, or the kernel may have opened it by itself.
+    bool may_pass(std::uint64_t node) const;
 
     UnseenWrites unseen_writes(std::uint64_t node) const;
 
@@ -155,6 +181,9 @@ private:
         std::uint32_t mappers = 0;  // that can map for writing
         bool passed = false;        // since the kernel knows the node
         bool mapped = false;        // a mapper was passed through
+        // The kernel has `backing_id` for itself, or had it, and files may be open that it opened.
+        bool attached = false;
+        Clock::time_point attached_since{};
         std::uint8_t registrations = 0;
         std::optional<Version> pages;  // of which the page cache may have some; none: not known
     };
@@ -168,16 +197,29 @@ private:
         std::unordered_map<std::uint64_t, Opened> nodes GUARDED_BY(mutex);
         boost::container::static_vector<Idle, kIdlePerShard> idle
             GUARDED_BY(mutex);  // eldest first
+        // Those to take back, eldest first; some were taken back before.
+        std::deque<Idle> attached GUARDED_BY(mutex);
     };
     // attach(), but for telling of a refusal.
     Result<Attachment> attach_locked(const Opening& opening, std::optional<Errno>& refusal);
     // Gives `opened` a backing; where that is refused, the mode to use instead.
     IoMode register_backing(Shard& shard, const Opening& opening, Opened& opened,
                             std::optional<Errno>& refusal) REQUIRES(shard.mutex);
-    Result<void> move(const Opening& opening, Opened& opened);
+    // What `opened` is open as, as far as that is known without asking.
+    static std::optional<OpenState> state_of(const Opened& opened);
+    // The same before another open, after asking the kernel what is left of what was attached. None
+    // if the inode is no more that this was attached to: whatever was open was of that.
+    std::optional<OpenState> ask_state(const Opening& opening, Opened& opened);
+    // Moves its readers. False: there are none, and `opened` has no backing any more.
+    Result<bool> move(const Opening& opening, Opened& opened);
+    // Takes an attached backing back. True: files are open by it, and the id stays.
+    bool take_back(Opened& opened);
+    // The kernel has closed it.
+    void forget_backing(Opened& opened);
     // The backing of `node` waits for the next open. True: as the first one.
     bool make_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
     void take_from_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
+    void take_back_attached(Shard& shard, Clock::time_point since) REQUIRES(shard.mutex);
     void close_backing(Opened& opened);
     Shard& shard(std::uint64_t node) { return shards_[node % shards_.size()]; }
     const Shard& shard(std::uint64_t node) const { return shards_[node % shards_.size()]; }
@@ -187,6 +229,9 @@ private:
     std::array<Shard, 64> shards_;
     std::atomic<std::uint64_t> backings_{0};
     std::atomic<std::uint64_t> idle_{0};
+    std::atomic<std::uint64_t> attached_{0};
+    std::atomic<std::uint64_t> taken_back_{0};
+    std::atomic<std::uint64_t> taken_open_{0};
     std::atomic<std::uint64_t> registrations_{0};
     std::atomic<std::uint64_t> rebound_{0};
     std::atomic<std::uint64_t> passthrough_opens_{0};

@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 
@@ -23,7 +24,10 @@ struct BackingMap {
 constexpr unsigned long kBackingOpen = _IOW(229, 1, BackingMap);
 constexpr unsigned long kBackingClose = _IOW(229, 2, std::uint32_t);
 
-// Of kernel/patches: docs/kernel-rebind.md.
+// FUSE_BACKING_ATTACH_READ of kernel/patches: docs/kernel-open.md.
+constexpr std::uint32_t kAttachForReading = 1U << 16;
+
+// Likewise: docs/kernel-rebind.md.
 struct BackingRebind {
     std::uint32_t id;
     std::int32_t descriptor;
@@ -45,12 +49,18 @@ const char* reason(Errno error) {
 
 }  // namespace
 
-Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor, bool lasting) {
+Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor,
+                                                              passthrough::BackingUse use) {
+    BackingMap map{descriptor, 0, 0};
     // The kernel keeps the open file that it is given: one for reading keeps nobody from running
     // the branch's file (ETXTBSY).
     UniqueFd reading;
-    if (lasting) reading = TRY(sys::reopen(descriptor, O_RDONLY));
-    const BackingMap map{lasting ? reading.get() : descriptor, 0, 0};
+    if (use == passthrough::BackingUse::Lasting) {
+        reading = TRY(sys::reopen(descriptor, O_RDONLY));
+        map.descriptor = reading.get();
+    } else if (use == passthrough::BackingUse::Attached) {
+        map.flags = kAttachForReading;
+    }
     // I/O through a backing runs with the rights of who registered it: with root's, a user's write
     // would keep SUID and use up the reserved blocks.
     const sys::ActAsNobody nobody;
@@ -59,9 +69,9 @@ Result<passthrough::BackingId> BackingRegistrar::open_backing(int descriptor, bo
     return id;
 }
 
-void BackingRegistrar::close_backing(passthrough::BackingId id) {
+std::uint32_t BackingRegistrar::close_backing(passthrough::BackingId id) {
     const auto number = static_cast<std::uint32_t>(id);
-    ::ioctl(device_, kBackingClose, &number);
+    return static_cast<std::uint32_t>(std::max(::ioctl(device_, kBackingClose, &number), 0));
 }
 
 Result<void> BackingRegistrar::rebind_backing(passthrough::BackingId id, int descriptor) {

@@ -12,8 +12,9 @@ public:
     // The descriptor of the mount's device, borrowed. Before the first open_backing().
     void set_device(int device) noexcept { device_ = device; }
 
-    Result<passthrough::BackingId> open_backing(int descriptor, bool lasting) override;
-    void close_backing(passthrough::BackingId id) override;
+    Result<passthrough::BackingId> open_backing(int descriptor,
+                                                passthrough::BackingUse use) override;
+    std::uint32_t close_backing(passthrough::BackingId id) override;
     Result<void> rebind_backing(passthrough::BackingId id, int descriptor) override;
 
 private:

@@ -45,6 +45,8 @@ struct Context {
     bool passthrough = false;
     // It moves open files to another backing, so that readers who follow pass through: likewise.
     bool rebinds = false;
+    // It opens files by itself by what is attached to them: likewise.
+    bool attaches = false;
     // Writers of one file that are passed through need not take turns: likewise.
     bool parallel_writes = false;
     // Set at the same time.
@@ -62,6 +64,8 @@ struct RequestExtras {
     std::optional<gid_t> supplementary_group;
     // With OPEN and O_TRUNC: the caller may not keep SUID and SGID (FUSE_OPEN_KILL_SUIDGID).
     bool kill_set_id = false;
+    // With OPEN: the kernel has the file open, and wants a handle (FUSE_OPEN_HANDLE).
+    bool handle_only = false;
 };
 
 // Of the request that this thread is serving.

@@ -24,8 +24,10 @@ constexpr std::uint64_t kPassthroughSameInode = std::uint64_t{1} << 50;
 constexpr std::uint64_t kPassthroughParallelWrites = std::uint64_t{1} << 51;
 constexpr std::uint64_t kPassthroughReuse = std::uint64_t{1} << 52;
 constexpr std::uint64_t kPassthroughRebind = std::uint64_t{1} << 53;
-constexpr std::uint64_t kPassthroughFlags =
-    kPassthroughSameInode | kPassthroughParallelWrites | kPassthroughReuse | kPassthroughRebind;
+constexpr std::uint64_t kPassthroughAttach = std::uint64_t{1} << 54;
+constexpr std::uint64_t kPassthroughFlags = kPassthroughSameInode | kPassthroughParallelWrites |
+                                            kPassthroughReuse | kPassthroughRebind |
+                                            kPassthroughAttach;
 static_assert((kPassthroughFlags & ~kProvisionalInitFlags) == 0);
 
 // A file system that takes branches on overlayfs (itself a stack) can't be an overlay's layer:
@@ -60,6 +62,7 @@ constexpr std::array kFurther{
     Capability{"passthrough-parallel-writes", kPassthroughParallelWrites},
     Capability{"passthrough-reuse", kPassthroughReuse},
     Capability{"passthrough-rebind", kPassthroughRebind},
+    Capability{"passthrough-attach", kPassthroughAttach},
 };
 
 }  // namespace
@@ -113,6 +116,9 @@ void further_agreed(void* user_data, std::uint64_t flags) {
     context.kernel.further = flags;
     context.rebinds = (flags & kPassthroughRebind) != 0;
     context.parallel_writes = (flags & kPassthroughParallelWrites) != 0;
+    // What is attached moves like what is open, and rebinding tells if it is still attached.
+    constexpr std::uint64_t kForAttaching = kPassthroughAttach | kPassthroughRebind;
+    context.attaches = (flags & kForAttaching) == kForAttaching;
 }
 
 std::vector<NegotiatedFeature> negotiated_features(const NegotiatedKernel& kernel) {

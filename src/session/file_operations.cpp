@@ -26,6 +26,15 @@ bool follows(const Context& context, const FileHandle& file) {
            !file.snapshot && context.united.writable();
 }
 
+// The kernel may go on opening the file for reading by itself: no copy can be made that it would
+// not be moved to, and nobody has to be told of its locks.
+bool may_attach(const Context& context, const FileHandle& file) {
+    return context.attaches && context.options.passthrough.attach.count() > 0 && !file.writes() &&
+           context.options.locks == config::LockScope::Local &&
+           (context.united.branches()[file.branch]->writable() || follows(context, file) ||
+            !context.united.writable());
+}
+
 // Why the data of `opened` should not be passed through; none: they should.
 std::optional<passthrough::Refusal> objection(const Context& context, const OpenedFile& opened) {
     using passthrough::Refusal;
@@ -74,7 +83,9 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
         opening.why = *why;
     } else {
         opening.wanted = passthrough::IoMode::Passthrough;
+        opening.may_attach = may_attach(context, file);
     }
+    opening.handle_only = known && current_extras().handle_only;
     if (context.united.is_settled(opened.attributes, file.branch)) {
         opening.version = passthrough::Version(opened.attributes);
     }
@@ -145,7 +156,7 @@ std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
 }  // namespace
 
 Result<void> follow_copy(fuse_req_t request, Context& context, fuse_ino_t node) {
-    if (!context.rebinds || !context.open_files.passes(node)) return {};
+    if (!context.rebinds || !context.open_files.may_pass(node)) return {};
     const OpenedFile opened = TRY(context.united.open(Asked(request), node, O_RDONLY, false));
     const FileHandle& file = *opened.file;
     passthrough::Opening opening;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/housekeeper.h"
 
-#include <chrono>
 #include <utility>
 
 namespace plyfs::session {
@@ -73,7 +72,8 @@ void Housekeeper::run() {
                                               name.name.size());
         }
         names.clear();
-        if (open_files_.close_idle(passthrough::OpenFiles::Clock::now() - kIdle)) backing_idle();
+        const auto now = passthrough::OpenFiles::Clock::now();
+        if (open_files_.close_idle(now - kIdle, now - attached_)) backing_idle();
     }
 }
 

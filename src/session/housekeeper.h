@@ -6,6 +6,7 @@
 // whose request waits for a serving thread. Thread-safe.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <string>
@@ -21,8 +22,9 @@ namespace plyfs::session {
 
 class Housekeeper {
 public:
-    // `open_files` is borrowed.
-    explicit Housekeeper(passthrough::OpenFiles& open_files) : open_files_(open_files) {}
+    // `open_files` is borrowed. Backings stay attached for `attached`.
+    Housekeeper(passthrough::OpenFiles& open_files, std::chrono::nanoseconds attached)
+        : open_files_(open_files), attached_(attached) {}
     ~Housekeeper() { stop(); }
     Housekeeper(const Housekeeper&) = delete;
     Housekeeper& operator=(const Housekeeper&) = delete;
@@ -34,7 +36,7 @@ public:
 
     // The next walk over `name` in `parent` asks the daemon. Returns at once.
     void expire_entry(NodeId parent, std::string name) EXCLUDES(mutex_);
-    // OpenFiles has an idle backing.
+    // OpenFiles has a backing that is idle or attached.
     void backing_idle() EXCLUDES(mutex_);
 
 private:
@@ -47,6 +49,7 @@ private:
     bool wait(std::deque<Name>& names) EXCLUDES(mutex_);
 
     passthrough::OpenFiles& open_files_;
+    const std::chrono::nanoseconds attached_;
     fuse_session* session_ = nullptr;  // constant while the thread runs
     Mutex mutex_;
     std::condition_variable_any changed_;

@@ -18,6 +18,9 @@ namespace {
 // FUSE_EXT_GROUPS of <linux/fuse.h> since 6.3: the extension carries groups.
 constexpr std::uint32_t kExtensionGroups = 32;
 
+// FUSE_OPEN_HANDLE of kernel/patches: docs/kernel-open.md.
+constexpr std::uint32_t kOpenHandle = 1U << 16;
+
 thread_local RequestExtras extras;
 
 template <typename T>
@@ -56,6 +59,7 @@ RequestExtras read_extras(const fuse_in_header& header, std::span<const char> re
     fuse_open_in open{};
     if (header.opcode == FUSE_OPEN && read_object(request, sizeof header, open)) {
         result.kill_set_id = (open.open_flags & FUSE_OPEN_KILL_SUIDGID) != 0;
+        result.handle_only = (open.open_flags & kOpenHandle) != 0;
     }
     return result;
 }

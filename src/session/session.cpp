@@ -165,9 +165,11 @@ std::size_t thread_count(const Context& context) {
 
 // What the union tells of, and so what outlives it.
 struct Passing {
+    explicit Passing(const config::Options& options)
+        : housekeeper(open_files, options.passthrough.attach) {}
     BackingRegistrar registrar;
     passthrough::OpenFiles open_files{registrar, [](Errno error) { report_refusal(error); }};
-    Housekeeper housekeeper{open_files};
+    Housekeeper housekeeper;
 };
 
 // The mount's device is there as long as this is.
@@ -179,7 +181,8 @@ public:
     }
     ~Serving() {
         passing_.housekeeper.stop();
-        passing_.open_files.close_idle(passthrough::OpenFiles::Clock::time_point::max());
+        constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
+        passing_.open_files.close_idle(kAll, kAll);
         passing_.registrar.set_device(-1);
     }
     Serving(const Serving&) = delete;
@@ -289,7 +292,7 @@ std::expected<void, SessionError> mount_and_serve(const config::Options& options
         const auto prepared = prepare_branches(options, *branches);
         if (!prepared) return prepared;
     }
-    Passing passing;
+    Passing passing(options);
     wanted.outdated = [&](NodeId parent, const std::string& name) {
         passing.housekeeper.expire_entry(parent, name);
     };

@@ -60,6 +60,9 @@ Json backings_of(const passthrough::OpenFilesCounts& files) {
     };
     return {{"registered", files.backings},
             {"idle", files.idle_backings},
+            {"attached", files.attached},
+            {"taken_back", files.taken_back},
+            {"taken_open", files.taken_open},
             {"registrations", files.registrations},
             {"rebound", files.rebound},
             {"refused",

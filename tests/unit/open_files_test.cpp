@@ -18,10 +18,13 @@ using enum IoMode;
 
 class Refusing final : public Registrar {
 public:
-    Result<BackingId> open_backing(int /*descriptor*/, bool /*lasting*/) override {
+    Result<BackingId> open_backing(int /*descriptor*/, BackingUse /*use*/) override {
         return fail(EPERM);
     }
-    void close_backing(BackingId /*id*/) override { ++closed; }
+    std::uint32_t close_backing(BackingId /*id*/) override {
+        ++closed;
+        return 0;
+    }
     Result<void> rebind_backing(BackingId /*id*/, int /*descriptor*/) override {
         return fail(EOPNOTSUPP);
     }
@@ -31,17 +34,18 @@ public:
 // The kernel's side: which ids are registered.
 class Counting final : public Registrar {
 public:
-    Result<BackingId> open_backing(int /*descriptor*/, bool lasting) override {
+    Result<BackingId> open_backing(int /*descriptor*/, BackingUse use) override {
         const Lock lock(mutex_);
         if (refuse) return fail(EMFILE);
         ++registered;
-        if (lasting) ++lasting_ones;
+        if (use == BackingUse::Lasting) ++lasting_ones;
         open_.insert(++last_);
         return last_;
     }
-    void close_backing(BackingId id) override {
+    std::uint32_t close_backing(BackingId id) override {
         const Lock lock(mutex_);
         if (open_.erase(id) != 1) ++wrong;
+        return 0;
     }
     Result<void> rebind_backing(BackingId id, int /*descriptor*/) override {
         const Lock lock(mutex_);
@@ -256,7 +260,7 @@ TEST_CASE("a node that was passed through is not cached until it is forgotten", 
         CHECK(files.attach(opening(1, Passthrough))->mode == Passthrough);
         files.detach(1, false);
         files.detach(1, false);
-        files.close_idle(kEver);
+        files.close_idle(kEver, kEver);
         CHECK(kernel.open() == 0);
     }
     SECTION("and after that it is") {
@@ -329,9 +333,9 @@ TEST_CASE("the backing of a file that is opened again and again stays a while", 
     CHECK(files.counts().backings == 1);
     SECTION("until it has been idle for long") {
         const auto before = OpenFiles::Clock::now() - std::chrono::hours(1);
-        CHECK(files.close_idle(before));
+        CHECK(files.close_idle(before, before));
         CHECK(kernel.open() == 1);
-        CHECK_FALSE(files.close_idle(kEver));
+        CHECK_FALSE(files.close_idle(kEver, kEver));
     }
     SECTION("until the kernel forgets the file") {
         files.forget(1);
@@ -342,7 +346,7 @@ TEST_CASE("the backing of a file that is opened again and again stays a while", 
         REQUIRE(files.attach(other));
         CHECK(kernel.open() == 1);
         files.detach(1, false);
-        files.close_idle(kEver);
+        files.close_idle(kEver, kEver);
     }
     CHECK(kernel.open() == 0);
     CHECK(files.counts().idle_backings == 0);
@@ -360,7 +364,7 @@ TEST_CASE("few backings are idle at a time", "[passthrough]") {
     }
     CHECK(kernel.open() == files.counts().idle_backings);
     CHECK(kernel.open() <= 256);
-    CHECK_FALSE(files.close_idle(kEver));
+    CHECK_FALSE(files.close_idle(kEver, kEver));
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
 }
@@ -393,7 +397,7 @@ TEST_CASE("random opens never mix modes and leave nothing", "[passthrough][model
             }
         }
         if (random() % 50 == 0) files.forget(random() % 8 + 1);
-        if (random() % 200 == 0) files.close_idle(kEver);
+        if (random() % 200 == 0) files.close_idle(kEver, kEver);
         // What fs/fuse/iomode.c refuses with EIO.
         std::map<std::uint64_t, std::set<BackingId>> passing;
         std::set<std::uint64_t> cached;
@@ -407,7 +411,7 @@ TEST_CASE("random opens never mix modes and leave nothing", "[passthrough][model
         }
     }
     for (const Open& file : open) files.detach(file.node, file.may_map);
-    files.close_idle(kEver);
+    files.close_idle(kEver, kEver);
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
     CHECK(files.counts().backings == 0);
@@ -418,7 +422,7 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     OpenFiles files(kernel, {});
     std::atomic<bool> done{false};
     std::thread keeper([&] {
-        while (!done) files.close_idle(OpenFiles::Clock::now());
+        while (!done) files.close_idle(OpenFiles::Clock::now(), kEver);
     });
     std::vector<std::thread> threads;
     for (unsigned seed = 0; seed < 4; ++seed) {
@@ -435,7 +439,7 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     for (std::thread& thread : threads) thread.join();
     done = true;
     keeper.join();
-    files.close_idle(kEver);
+    files.close_idle(kEver, kEver);
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
 }
