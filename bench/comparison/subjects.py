@@ -44,6 +44,17 @@ class Subject:
     def root(self):
         return self.area if self.shape == "bare" else self.area / "mnt"
 
+    @property
+    def branch(self):
+        """The first branch: what is created, and what fio works on, lies there."""
+        return self.area / {"bare": "", "pool": "a", "layers": "upper", "floor": "backing"}[
+            self.shape]
+
+    @property
+    def hands_data_on(self):
+        """It is one of those, measured by default, whose data goes to the branch in the kernel."""
+        return self.kind == "overlay" or bool(self.passthrough and self.quick)
+
 
 def subjects(plyfs, floor):
     layers = "lowerdir={area}/lower,upperdir={area}/upper,workdir={area}/index"
@@ -89,12 +100,11 @@ def write_files(directory, prefix, sizes):
 def prepare(subject, area, files):
     """Makes its branches below area; `files` is the number of small files."""
     subject.area = area
-    first, last = {"bare": ("", ""), "pool": ("a", "b"), "layers": ("upper", "lower"),
-                   "floor": ("backing", "backing")}[subject.shape]
+    last = {"bare": "", "pool": "b", "layers": "lower", "floor": "backing"}[subject.shape]
     backing_only = subject.shape == "floor"
     write_files(area / last / "set", "f", [4096] * (1 if backing_only else files))
-    write_files(area / first / "data", "j", [BIG] + [SMALL] * 8)
-    (area / first / "work").mkdir()
+    write_files(subject.branch / "data", "j", [BIG] + [SMALL] * 8)
+    (subject.branch / "work").mkdir()
     if subject.shape == "layers":
         (area / "index").mkdir()
     if subject.shape != "bare":
