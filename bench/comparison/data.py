@@ -56,9 +56,14 @@ def jobs(quick):
     return chosen
 
 
+def job_head(milliseconds):
+    """What fio is told about all jobs of a file."""
+    return ["[global]", "thread", "group_reporting", "time_based", f"runtime={milliseconds}ms",
+            "allow_file_create=0", "fallocate=none", "overwrite=1", "norandommap"]
+
+
 def job_file(chosen, directory, milliseconds):
-    lines = ["[global]", "thread", "group_reporting", "time_based", f"runtime={milliseconds}ms",
-             "allow_file_create=0", "fallocate=none", "overwrite=1", "norandommap"]
+    lines = job_head(milliseconds)
     for job in chosen:
         lines += [f"[{job.name}]", "stonewall", "new_group", f"rw={job.pattern}",
                   f"bs={PATTERNS[job.pattern][1]}", f"numjobs={job.jobs}", *ENGINES[job.engine]]

@@ -91,14 +91,18 @@ class Results:
             f"~: the rounds lie more than {NOISY:.0%} from the median.  -: does not apply."]
         if self.hurried:
             lines.append("It was late: what came last has fewer rounds.")
+        return "\n".join([*lines, *self.troubles()])
+
+    def troubles(self):
+        """A line for each reason why something was not measured."""
         reasons = {}
         for (workload, subject), reason in self.failures.items():
             reasons.setdefault((subject, reason), []).append(workload)
-        lines += [f"failed: {subject}: {reason} ({'; '.join(workloads)})"
-                  for (subject, reason), workloads in reasons.items()]
+        lines = [f"failed: {subject}: {reason} ({'; '.join(workloads)})"
+                 for (subject, reason), workloads in reasons.items()]
         lines += [f"not measured: {subject.name}: {subject.trouble}"
                   for subject in self.subjects if subject.trouble]
-        return "\n".join(lines)
+        return lines
 
     def write_json(self, path):
         workloads = []

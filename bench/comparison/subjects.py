@@ -35,6 +35,7 @@ class Subject:
     passthrough: bool | None = None  # what plyfs's own counts must say; None: not asked
     plotted: bool = True
     quick: bool = True  # measured with --quick too
+    variant: bool = False  # measured only if asked for
     area: pathlib.Path | None = None
     process: subprocess.Popen | None = None
     command: list | None = None
@@ -43,6 +44,17 @@ class Subject:
     @property
     def root(self):
         return self.area if self.shape == "bare" else self.area / "mnt"
+
+    @property
+    def branch(self):
+        """The first branch: what is created, and what fio works on, lies there."""
+        return self.area / {"bare": "", "pool": "a", "layers": "upper", "floor": "backing"}[
+            self.shape]
+
+    @property
+    def hands_data_on(self):
+        """It is one of those, measured by default, whose data goes to the branch in the kernel."""
+        return self.kind == "overlay" or bool(self.passthrough and not self.variant)
 
 
 def subjects(plyfs, floor):
@@ -57,14 +69,14 @@ def subjects(plyfs, floor):
         Subject("plyfs pool, no passthrough", "pool", "fuse.plyfs", plyfs, pool + off,
                 passthrough=False, plotted=False),
         Subject("plyfs pool, exclusive", "pool", "fuse.plyfs", plyfs,
-                pool + ",cache.exclusive=true", passthrough=True, plotted=False, quick=False),
+                pool + ",cache.exclusive=true", passthrough=True, plotted=False, variant=True),
         Subject("plyfs pool, io_uring", "pool", "fuse.plyfs", plyfs, pool + ring,
-                passthrough=True, plotted=False, quick=False),
+                passthrough=True, plotted=False, variant=True),
         Subject("plyfs overlay", "layers", "fuse.plyfs", plyfs, layers, passthrough=True),
         Subject("plyfs overlay, io_uring", "layers", "fuse.plyfs", plyfs, layers + ring,
-                passthrough=True, plotted=False, quick=False),
+                passthrough=True, plotted=False, variant=True),
         Subject("plyfs overlay, no passthrough", "layers", "fuse.plyfs", plyfs, layers + off,
-                passthrough=False, plotted=False, quick=False),
+                passthrough=False, plotted=False, variant=True),
         Subject("mergerfs", "pool", "fuse.mergerfs", "mergerfs",
                 "category.create=epff,cache.files=auto-full,minfreespace=0", package="mergerfs"),
         Subject("fuse-overlayfs", "layers", "fuse.fuse-overlayfs", "fuse-overlayfs", layers,
@@ -89,12 +101,11 @@ def write_files(directory, prefix, sizes):
 def prepare(subject, area, files):
     """Makes its branches below area; `files` is the number of small files."""
     subject.area = area
-    first, last = {"bare": ("", ""), "pool": ("a", "b"), "layers": ("upper", "lower"),
-                   "floor": ("backing", "backing")}[subject.shape]
+    last = {"bare": "", "pool": "b", "layers": "lower", "floor": "backing"}[subject.shape]
     backing_only = subject.shape == "floor"
     write_files(area / last / "set", "f", [4096] * (1 if backing_only else files))
-    write_files(area / first / "data", "j", [BIG] + [SMALL] * 8)
-    (area / first / "work").mkdir()
+    write_files(subject.branch / "data", "j", [BIG] + [SMALL] * 8)
+    (subject.branch / "work").mkdir()
     if subject.shape == "layers":
         (area / "index").mkdir()
     if subject.shape != "bare":
