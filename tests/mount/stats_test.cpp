@@ -90,7 +90,8 @@ TEST_CASE("opens and backings are counted", "[stats]") {
     }
     const auto after = report_when_closed(united.path());
     CHECK(after.at("open").at("files") == 0);
-    CHECK(after.at("backings").at("registered") == 0);
+    // Left with a kernel that opens by itself, if any.
+    CHECK(after.at("backings").at("registered") == after.at("backings").at("attached"));
     CHECK(after.at("backings").at("registrations") == 2);
 }
 

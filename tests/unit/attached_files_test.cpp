@@ -247,13 +247,20 @@ TEST_CASE("another file under the node of an attached one", "[passthrough][attac
 TEST_CASE("what became append-only is not open by the kernel", "[passthrough][attach]") {
     Kernel kernel;
     OpenFiles files(kernel, {});
-    REQUIRE(kernel.take(1, false, *files.attach(opening(1, 10))));
-    kernel.close(1, false, Passthrough);
-    files.detach(1, false);
-    REQUIRE(kernel.open_by_itself(1, false));
     Opening writer = opening(1, 10, true);
     writer.wanted = Direct;
     writer.passable = false;
+    REQUIRE(kernel.take(1, false, *files.attach(opening(1, 10))));
+    CHECK(files.attach(writer).error() == ETXTBSY);
+    // Its id is there for others as long as it is open.
+    const auto other = files.attach(opening(1, 10));
+    REQUIRE(other);
+    CHECK(kernel.take(1, false, *other));
+    for (int i = 0; i < 2; ++i) {
+        kernel.close(1, false, Passthrough);
+        files.detach(1, false);
+    }
+    REQUIRE(kernel.open_by_itself(1, false));
     CHECK(files.attach(writer).error() == ETXTBSY);
     kernel.close(1, true, Passthrough);
     const auto after = files.attach(writer);
