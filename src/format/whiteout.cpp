@@ -58,7 +58,7 @@ Result<bool> has_dot_whiteout(int directory, Name name, const MarkRules& rules) 
 }
 
 Result<Sighting> look(int directory, Name name, const DirectoryMarks& parent,
-                      const MarkRules& rules) {
+                      const MarkRules& rules, Below below) {
     Sighting seen;
     if (is_reserved_name(name.view(), rules)) return seen;
     const auto attributes = sys::stat_at(directory, name);
@@ -71,7 +71,9 @@ Result<Sighting> look(int directory, Name name, const DirectoryMarks& parent,
     if (attributes.error() != ENOENT && attributes.error() != ENAMETOOLONG) {
         return fail(attributes.error());
     }
-    if (TRY(has_dot_whiteout(directory, name, rules))) seen.kind = Sighting::Kind::Whiteout;
+    if (below == Below::Something && TRY(has_dot_whiteout(directory, name, rules))) {
+        seen.kind = Sighting::Kind::Whiteout;
+    }
     return seen;
 }
 

@@ -60,11 +60,15 @@ struct Sighting {
     Attributes attributes;
 };
 
+// Whether there is anything further down that a whiteout would hide.
+enum class Below : std::uint8_t { Something, Nothing };
+
 // Looks `name` up in a directory whose marks are `parent`. Two system calls where there is no such
-// object and dot files are believed, else one (another for an empty file, see is_whiteout).
+// object, dot files are believed and there is something `below`, else one (another for an empty
+// file, see is_whiteout).
 // The marks of a directory found so are read by marks_of_child, once it is open.
 Result<Sighting> look(int directory, Name name, const DirectoryMarks& parent,
-                      const MarkRules& rules);
+                      const MarkRules& rules, Below below = Below::Something);
 
 // directory_marks() of `child`, the directory `name` of `parent` (O_PATH will do for both), which
 // is opaque too beside its own `.wh.NAME`. Up to five system calls.

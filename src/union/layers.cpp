@@ -101,7 +101,8 @@ Result<void> Union::see(const Node& parent, Name name, BranchIndex branch, Desce
     const int directory = place->directory->get();
     const Name leaf = TRY(Name::from(place->name));
     const LayerMarks marks = TRY(place->directory->marks(options_.marks));
-    const auto sighting = TRY(format::look(directory, leaf, marks.directory, options_.marks));
+    const auto sighting =
+        TRY(format::look(directory, leaf, marks.directory, options_.marks, descent.below));
     using Kind = format::Sighting::Kind;
     if (sighting.kind == Kind::Absent) return {};
     if (sighting.kind == Kind::Whiteout) {

@@ -61,6 +61,8 @@ Result<Union::Hits> Union::find(const Node& parent, Name name, Scope scope) cons
         // What was moved is found from the roots, whether or not its parent is there.
         const bool from_root = is_lower(branch) && descent.redirect && descent.redirect->absolute;
         if (!from_root && !std::ranges::binary_search(stack, branch)) continue;
+        const bool last = is_lower(branch) && !from_root && branch == stack.back();
+        descent.below = last ? format::Below::Nothing : format::Below::Something;
         const auto found = see(parent, name, branch, descent, hits);
         if (!found) {
             failure = found.error();

@@ -33,6 +33,7 @@
 #include "format/link_count.h"
 #include "format/protection.h"
 #include "format/redirect.h"
+#include "format/whiteout.h"
 #include "sys/file_system_space.h"
 #include "union/branch.h"
 #include "union/copy_up_counters.h"
@@ -215,6 +216,7 @@ private:
     struct Descent {
         bool ended = false;  // what read-only branches have from here on is not seen
         std::optional<format::Redirect> redirect;  // where they have it, if not under the name
+        format::Below below = format::Below::Something;  // the branch that is asked now
     };
 
     // ---- finding (lookup.cpp) ----

@@ -2,9 +2,11 @@
 #include "union/lookups.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <filesystem>
 #include <new>
 
 #include "core/driven_union.h"
+#include "sys/fault.h"
 
 namespace plyfs::test {
 
@@ -33,6 +35,31 @@ TEST_CASE("lookups of an answer that was not sent are given back", "[lookup]") {
         CHECK(lookups.lookup(kRootNode, Name::from("none").value()).error() == ENOENT);
     }
     CHECK(u.counts().nodes >= nodes);
+}
+
+TEST_CASE("whiteouts are looked for where they would hide something", "[lookup][layers]") {
+    DrivenUnion u({kRw, kRo, kRo});
+    for (const std::size_t branch : {1U, 2U}) {
+        std::filesystem::create_directory(u.host(branch, "both"));
+    }
+    std::filesystem::create_directory(u.host(1, "middle"));
+    std::filesystem::create_directory(u.host(2, "last"));
+    host_write(u.host(1, "both/.wh.hidden"), "");
+    host_write(u.host(2, "both/hidden"), "x");
+    host_write(u.host(2, "last/.wh.none"), "");
+    u.remount();
+    const auto calls = [&](const std::string& directory, std::string_view name) {
+        const NodeId parent = u.look(directory)->node;
+        fault::arm(fault::Action::None, 0, 0);
+        const auto entry = u.verbs().lookup(parent, *Name::from(name));
+        const std::uint64_t made = fault::disarm();
+        CHECK(entry.error() == ENOENT);
+        return made;
+    };
+    CHECK(calls("last", "none") == 1);
+    CHECK(calls("middle", "none") == 1);
+    CHECK(calls("both", "none") == 3);
+    CHECK(calls("both", "hidden") == 2);
 }
 
 }  // namespace plyfs::test
