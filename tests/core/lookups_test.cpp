@@ -48,7 +48,7 @@ TEST_CASE("whiteouts are looked for where they would hide something", "[lookup][
     host_write(u.host(2, "both/hidden"), "x");
     host_write(u.host(2, "last/.wh.none"), "");
     u.remount();
-    const auto calls = [&](const std::string& directory, std::string_view name) {
+    const auto calls = [&](const std::string& directory, const std::string& name) {
         const NodeId parent = u.look(directory)->node;
         fault::arm(fault::Action::None, 0, 0);
         const auto entry = u.verbs().lookup(parent, *Name::from(name));
