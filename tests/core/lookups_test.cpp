@@ -50,6 +50,8 @@ TEST_CASE("whiteouts are looked for where they would hide something", "[lookup][
     u.remount();
     const auto calls = [&](const std::string& directory, const std::string& name) {
         const NodeId parent = u.look(directory)->node;
+        // Reads the marks of the directory.
+        CHECK(u.verbs().lookup(parent, *Name::from("other")).error() == ENOENT);
         fault::arm(fault::Action::None, 0, 0);
         const auto entry = u.verbs().lookup(parent, *Name::from(name));
         const std::uint64_t made = fault::disarm();
