@@ -15,6 +15,24 @@ RESULT = re.compile(r"test (\S+) (\d+) (passed|failed) ([\d.]+) (.+)")
 REPORT = re.compile(
     r"WARNING:|BUG:|INFO: (?:task .* blocked|rcu|possible|trying to register)|Kernel panic|"
     r"KASAN:|KCSAN:|UBSAN:|Oops|general protection fault|stack segment")
+# What the lock checker's report is about comes between its title and this.
+LOCKS_END = "other info that might help us debug this"
+LOCK = re.compile(r"\(([^\s#/()]+)(?:#\d+)?(?:/\d+)?\)\{")
+NUMBER = re.compile(r"\b(?:0x)?[0-9a-f]*\d[0-9a-f]*\b")
+
+
+def reports(lines):
+    """The kernel's reports, a sentence each that is the same in every run: numbers are replaced,
+    and the lock checker's report is the set of its locks, wherever a circle was closed."""
+    for at, line in enumerate(lines):
+        found = REPORT.search(line)
+        if not found:
+            continue
+        title = NUMBER.sub("N", line[found.start():])
+        if "locking" in line:
+            end = next((later for later in range(at, len(lines)) if LOCKS_END in lines[later]), at)
+            title += ": " + ", ".join(sorted(set(LOCK.findall("\n".join(lines[at:end])))))
+        yield title
 
 
 class Outcome:
@@ -23,11 +41,12 @@ class Outcome:
 
     def __init__(self, output):
         self.output = output
-        self.results, self.reports, self.figures = {}, [], []
+        self.results, self.figures = {}, []
         self.ended = False
+        lines = [line.rstrip() for line in output.splitlines()]
+        self.reports = set(reports(lines))
         said = []
-        for line in output.splitlines():
-            line = line.rstrip()
+        for line in lines:
             result = RESULT.search(line)
             if result:
                 program, needs, verdict, _, name = result.groups()
@@ -39,8 +58,6 @@ class Outcome:
                 self.ended = True
             else:
                 said.append(line)
-            if REPORT.search(line):
-                self.reports.append(line)
 
 
 def run(command, time_limit=TIME_LIMIT):
@@ -100,6 +117,17 @@ def empty_disk():
         return image.read()
 
 
+def clock_of_host():
+    """Kernel parameters that give a guest in QEMU its clock: its time stamp counter is the host's.
+    Where that is measured by the guest, against an emulated timer, a busy host makes it fail; the
+    guest then counts interrupts of that timer, and loses most, or does not find the timer at all
+    and panics."""
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        frequency = re.search(r"^cpu MHz\s*: ([\d.]+)", file.read(), re.MULTILINE)
+    known = [f"tsc_early_khz={float(frequency.group(1)) * 1000:.0f}"] if frequency else []
+    return ["no_timer_check", "tsc=reliable", *known]
+
+
 def boot_qemu(kernel, tests, only=(), times=1, processors=2):
     """QEMU with an initramfs of the programs."""
     directory, program = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
@@ -121,7 +149,7 @@ def boot_qemu(kernel, tests, only=(), times=1, processors=2):
             "console=ttyS0 panic=-1 reboot=t loglevel=5 null_blk.nr_devices=1 null_blk.gb=1 "
             "null_blk.bs=4096 null_blk.memory_backed=1 null_blk.irqmode=2 "
             "null_blk.completion_nsec=1000000 guest_qemu=1 " +
-            " ".join(environment_of_tests(only, times))], TIME_LIMIT * times))
+            " ".join([*clock_of_host(), *environment_of_tests(only, times)])], TIME_LIMIT * times))
 
 
 BOOT = {"uml": boot_uml, "qemu": boot_qemu}

@@ -16,6 +16,7 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 enum { QEMU_EXIT_PORT = 0xf4, MAX_WORDS = 16 };
@@ -82,6 +83,7 @@ int main(void)
 		run(directory, programs[i]->d_name);
 	printf("guest ends\n");
 	sync();
+	tcdrain(STDOUT_FILENO); /* the console may still have all of the last lines */
 #if defined(__x86_64__)
 	if (getenv("guest_qemu") && !ioperm(QEMU_EXIT_PORT, 1, 1))
 		outb(0, QEMU_EXIT_PORT);

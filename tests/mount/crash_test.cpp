@@ -68,6 +68,7 @@ struct Task {
 // a step is under way.
 struct Progress {
     std::atomic<unsigned> begun;
+    std::atomic<bool> killed;
     std::array<std::atomic<unsigned>, kTasks> stages;
 };
 
@@ -142,6 +143,12 @@ Outcome carry_out(Task task, unsigned step, const std::string& root) {
     return EINVAL;
 }
 
+// Whether an operation ended this way because the daemon is gone. EIO is the kernel's answer to a
+// request that the daemon was reading or answering at that moment: a copy that was cut short.
+bool daemon_gone(Outcome done, const Progress& progress) {
+    return done == ENOTCONN || done == ECONNABORTED || (done == EIO && progress.killed);
+}
+
 // 0 when all is done or the daemon is gone, else what failed.
 int work(unsigned worker, const std::string& root, Progress& progress) {
     for (unsigned number = 0; number < kTasks; ++number) {
@@ -151,7 +158,7 @@ int work(unsigned worker, const std::string& root, Progress& progress) {
             progress.stages[number] = 2 * step + 1;
             ++progress.begun;
             const Outcome done = carry_out(task, step, root);
-            if (done == ENOTCONN || done == ECONNABORTED) return 0;
+            if (daemon_gone(done, progress)) return 0;
             if (!done.ok()) return done.code();
             progress.stages[number] = 2 * step + 2;
         }
@@ -172,6 +179,7 @@ void work_until_killed(Mount& mount, Progress& progress, unsigned steps,
     const auto moment = std::chrono::steady_clock::now() + later;
     while (std::chrono::steady_clock::now() < moment) {
     }
+    progress.killed = true;
     ::kill(mount.daemon(), SIGKILL);
     for (Process& worker : workers) CHECK(Outcome(worker.wait()) == kOk);
     CHECK(reap(mount.daemon()) == 128 + SIGKILL);

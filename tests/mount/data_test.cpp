@@ -187,7 +187,7 @@ TEST_CASE("holes stay holes and are found", "[data][lseek]") {
     CHECK(::lseek(file.get(), 12 * kMebi, SEEK_HOLE) == 12 * kMebi);
 }
 
-TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_range]") {
+TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_range][splice]") {
     const Union united(any_layout());
     const std::string bytes = pattern(2 * kMebi);
     put(united.path("from"), bytes);
@@ -214,7 +214,8 @@ TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_r
     CHECK(outcome(::copy_file_range(from.get(), nullptr, reader.get(), nullptr, 1, 0)) == EBADF);
 }
 
-TEST_CASE("data is copied between branches of different file systems", "[data][copy_file_range]") {
+TEST_CASE("data is copied between branches of different file systems",
+          "[data][copy_file_range][splice]") {
     const Union united{Ext4, Xfs, Btrfs, Tmpfs};
     const std::string bytes = pattern(kMebi);
     for (std::size_t i = 0; i < 4; ++i) {
@@ -237,7 +238,7 @@ TEST_CASE("data is copied between branches of different file systems", "[data][c
     }
 }
 
-TEST_CASE("sendfile and splice move data", "[data]") {
+TEST_CASE("sendfile and splice move data", "[data][splice]") {
     const Union united(any_layout());
     const std::string bytes = pattern(kMebi);
     put(united.path("from"), bytes);

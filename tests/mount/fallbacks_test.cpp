@@ -76,7 +76,8 @@ TEST_CASE("a branch on overlayfs is passed through", "[passthrough][fallback]") 
     }
 }
 
-TEST_CASE("plyfs on plyfs is passed through, and on that again works", "[passthrough][fallback]") {
+TEST_CASE("plyfs on plyfs is passed through, and on that again works",
+          "[passthrough][fallback][nested]") {
     const Branches branches{Ext4};
     const Mount inner(branches[0], "", kLogging);
     const Mount middle(inner.path(), "", kLogging);

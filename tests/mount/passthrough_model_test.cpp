@@ -421,7 +421,8 @@ void run_seed(const Stacking& stacking, std::uint64_t seed, unsigned steps,
     CHECK(layered.lower_changes() == "");
 }
 
-TEST_CASE("random operations on open files are those of plain files", "[passthrough][model]") {
+TEST_CASE("random operations on open files are those of plain files",
+          "[passthrough][model][splice]") {
     const Stacking stacking = GENERATE(from_range(stackings()));
     const std::uint64_t first = from_environment("PLYFS_TEST_SEED", 1);
     const std::uint64_t count = from_environment("PLYFS_TEST_SEEDS", 2);
