@@ -184,7 +184,8 @@ Result<void> OpenFiles::follow(const Opening& opening) {
     const auto state = state_of(opened);
     if (decide(state, opened.passed, opening.real, IoMode::Passthrough, true, opening.copied) ==
         Decision::Move) {
-        TRY(move(opening, opened));
+        const auto moved = move(opening, opened);
+        if (!moved) return fail(moved.error());
     }
     return {};
 }

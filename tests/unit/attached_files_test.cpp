@@ -301,7 +301,6 @@ TEST_CASE("no answer about attached files is refused by the kernel",
     // What the server knows to be open though it was closed: a RELEASE comes later than a close.
     std::vector<Open> released;
     std::map<std::uint64_t, int> real;  // by node
-    int next_file = 100;
     std::uint64_t by_itself = 0;
     std::mt19937 random(20'261'121);
     const auto release = [&] {
@@ -310,7 +309,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
     };
     for (int step = 0; step < 100'000; ++step) {
         const std::uint64_t node = random() % 8 + 1;
-        if (!real.contains(node)) real[node] = ++next_file;
+        real.try_emplace(node, 100 + step);
         // Odd ones are lower files, to be copied up by the first writer and followed.
         const bool lower = node % 2 == 1 && real[node] < 1'000'000;
         switch (random() % 8) {
