@@ -181,6 +181,7 @@ Result<Union::MadeFile> Union::make_file(const NodeRef& parent, OpenOn&& open_on
 }
 
 CreatedFile Union::hand_out(MadeFile made, const NodeRef& node, int flags) {
+    node->own_data = true;
     nodes_.count_lookup(node);
     return {{node->id, made.attributes},
             opened({std::move(made.descriptor), node, made.attributes.real, made.branch, flags},

@@ -13,6 +13,7 @@
 
 #include "core/driven_union.h"
 #include "sys/data.h"
+#include "sys/fault.h"
 
 namespace plyfs::test {
 namespace {
@@ -159,6 +160,26 @@ TEST_CASE("a file that lacks its data on a lower branch is copied up with them",
         REQUIRE(::setxattr(u.host(1, "g").c_str(), kMark, "", 0, 0) == 0);
         CHECK(code(u.read("g")) == EIO);
     }
+}
+
+TEST_CASE("what was just made is not asked for its data", "[metacopy][layers]") {
+    DrivenUnion u({kRw, kRo});
+    const auto calls = [&](NodeId node) {
+        fault::arm(fault::Action::None, 0, 0);
+        const auto file = u.verbs().open(u.request(), node, O_RDONLY, false);
+        const std::uint64_t made = fault::disarm();
+        REQUIRE(file);
+        u.verbs().release(file->handle);
+        return made;
+    };
+    host_write(u.host(0, "found"), "x");
+    const auto created = u.create("made");
+    REQUIRE(created);
+    u.verbs().release(created->opened.handle);
+    const NodeId made = created->entry.node;
+    const NodeId found = u.look("found").value().node;
+    CHECK(calls(made) < calls(found));
+    CHECK(calls(made) == calls(found));
 }
 
 }  // namespace plyfs::test
