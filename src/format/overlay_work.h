@@ -14,12 +14,16 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sys/result.h"
 #include "sys/unique_fd.h"
 
 namespace plyfs::format {
+
+// Where features stand, from that directory.
+inline constexpr std::string_view kIncompatibleFeatures = "work/incompat";
 
 struct OverlayWork {
     UniqueFd work;   // O_PATH

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "format/overlay_work.h"
 #include "union/recovery.h"
 #include "union/volatile_mark.h"
 
@@ -57,7 +58,8 @@ std::expected<void, SessionError> check_usable(const config::Options& options,
         if (marks->empty()) continue;
         const std::string directory = options.branches[index].work_directory.value_or(
             fmt::format("{}/{}", branch.path(), kWorkDirectoryName));
-        const std::string place = fmt::format("{}/work/incompat/{}", directory, marks->front());
+        const std::string place =
+            fmt::format("{}/{}/{}", directory, format::kIncompatibleFeatures, marks->front());
         if (marks->front() != "volatile") {
             return refuse(fmt::format("branch {}: {} asks for something that plyfs does not know",
                                       branch.path(), place));

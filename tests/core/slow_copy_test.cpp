@@ -57,7 +57,7 @@ struct SlowCopy {
 
 bool nothing_at_work(DrivenUnion& u) {
     const std::string mount = u.verbs().branches()[0]->work().mount();
-    return std::filesystem::is_empty(u.host(0, ".plyfs/work/" + mount));
+    return std::filesystem::is_empty(u.host(0, std::filesystem::path(".plyfs") / "work" / mount));
 }
 
 }  // namespace
