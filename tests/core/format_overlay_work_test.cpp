@@ -76,7 +76,7 @@ TEST_CASE("a feature that nobody knows is refused and stays", "[format][overlayf
 TEST_CASE("an empty directory of features hinders nobody", "[format][overlayfs]") {
     OverlayMount layers;
     layers.make_directory("work/work");
-    layers.make_directory(std::filesystem::path("work") / "work" / "incompat");
+    layers.make_directory((std::filesystem::path("work") / "work" / "incompat").string());
     CHECK(features(layers).empty());
     CHECK(format::open_overlay_work(layers.open("work").get(), false));
     CHECK(layers.names("work/work").empty());
@@ -99,7 +99,7 @@ TEST_CASE("each sweeps what the other left", "[format][overlayfs]") {
     const UniqueFd base = layers.open("work");
     REQUIRE(format::open_overlay_work(base.get(), true));
     const std::string temporary = format::temporary_name();
-    layers.make_file(std::filesystem::path("work") / "work" / temporary);
+    layers.make_file((std::filesystem::path("work") / "work" / temporary).string());
     layers.make_file("work/index/" + temporary);
     layers.mount("index=on");
     CHECK(layers.names("work/work").empty());
