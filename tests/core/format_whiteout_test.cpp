@@ -148,7 +148,7 @@ TEST_CASE("a whiteout makes the kernel hide the lower object", "[format][overlay
     CHECK(maker.place(upper.get(), *Name::from("absent")));
     CHECK(maker.replace(upper.get(), *Name::from("replaced")));
     const std::string victim = maker.exchange(upper.get(), *Name::from("directory")).value();
-    CHECK(::rmdir(layers.path(std::filesystem::path("work") / "work" / victim).c_str()) == 0);
+    CHECK(::rmdir((std::filesystem::path(layers.path("work")) / "work" / victim).c_str()) == 0);
     CHECK(host_stat(layers.path("upper/absent")).st_ino ==
           host_stat(layers.path("upper/directory")).st_ino);
     CHECK(host_stat(layers.path("upper/absent")).st_nlink == 4);

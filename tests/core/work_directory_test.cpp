@@ -52,7 +52,7 @@ TEST_CASE("a work directory apart leaves the branch's root alone", "[work_direct
     CHECK(work.overlay_base());
     REQUIRE(work.work());
     CHECK(fs::is_empty(scratch.host_path("0")));
-    CHECK(fs::is_directory(scratch.host_path("1/plyfs/work/" + work.mount())));
+    CHECK(fs::is_directory(scratch.host_path("1/plyfs/work") + "/" + work.mount()));
     CHECK(*work.remove_if_empty());
     CHECK(scratch.names() == std::vector<std::string>{"0", "1"});
 }
@@ -135,7 +135,7 @@ TEST_CASE("a dead mount's temporary objects are swept, a living one's are not",
     scratch.make_directory("0/outside");
     scratch.make_file("0/outside/f");
     ScratchMount living(scratch);
-    const std::string left = "0/.plyfs/work/" + living.work(0).mount();
+    const std::string left = std::string("0/.plyfs/work") + "/" + living.work(0).mount();
     REQUIRE(living.work(0).work());
     scratch.make_file(left + "/mine");
     {
@@ -146,7 +146,7 @@ TEST_CASE("a dead mount's temporary objects are swept, a living one's are not",
     for (const auto& entry : fs::directory_iterator(scratch.host_path("0/.plyfs/work"))) {
         if (entry.path().filename() != living.work(0).mount()) other = entry.path().filename();
     }
-    other = "0/.plyfs/work/" + other;
+    other = std::string("0/.plyfs/work") + "/" + other;
     scratch.make_file(other + "/f");
     scratch.make_symlink(other + "/link", scratch.host_path("0/outside"));
     scratch.make_directory(other + "/d");

@@ -21,6 +21,7 @@ using Names = std::set<std::string>;
 using enum FileSystem;
 
 constexpr char kMark[] = "work/incompat/volatile";
+constexpr char kFeatures[] = "work/incompat";
 
 // mount -t overlay. ENODEV: there is none.
 Outcome mount_kernel_overlay(const Layers& layers, const std::string& mountpoint,
@@ -54,7 +55,7 @@ TEST_CASE("a volatile mount answers fsync at once and is clean when it is unmoun
         CHECK(outcome(::fsync(directory.get())) == kOk);
         CHECK(mount.requests().count({"FSYNC", "FSYNCDIR"}) <= 2);  // one each, to find out
     }
-    CHECK_FALSE(exists(layers.path("work/work/incompat")));
+    CHECK_FALSE(exists(layers.path("work") + "/" + kFeatures));
     CHECK_FALSE(exists(layers.path("work/plyfs")));
     CHECK(content(layers.path("upper/file")) == "changed");
     const Mount again("overlay", layers.options());
@@ -98,8 +99,8 @@ TEST_CASE("the mark of the kernel's overlayfs is believed", "[volatile]") {
 TEST_CASE("a feature that is not known keeps the layers from being mounted", "[volatile]") {
     const Layers layers;
     make_directory(layers.path("work/work"));
-    make_directory(layers.path("work/work/incompat"));
-    make_directory(layers.path("work/work/incompat/future"));
+    make_directory(layers.path("work") + "/" + kFeatures);
+    make_directory(layers.path("work") + "/" + kFeatures + "/future");
     CHECK_THAT(refusal(layers), ContainsSubstring("work/incompat/future asks for something"));
 }
 
@@ -119,7 +120,7 @@ TEST_CASE("branches of a pool keep the mark in their own work directories", "[vo
     const std::string mountpoint = make_scratch_directory();
     const Ran ran = run({PLYFS_BINARY, branches.spec(), mountpoint});
     CHECK(ran.status == 1);
-    CHECK_THAT(ran.output, ContainsSubstring(branches.path(0, ".plyfs/work/incompat/volatile")));
+    CHECK_THAT(ran.output, ContainsSubstring(branches.path(0, ".plyfs") + "/" + kMark));
     const Mount read_only(branches.spec(), "ro");
     CHECK(names(read_only.path()).empty());
 }
@@ -127,7 +128,7 @@ TEST_CASE("branches of a pool keep the mark in their own work directories", "[vo
 TEST_CASE("a volatile mount that fails leaves no mark", "[volatile]") {
     const Layers layers;
     make_directory(layers.path("work/work"));
-    put(layers.path("work/work/incompat"), "in the way");
+    put(layers.path("work") + "/" + kFeatures, "in the way");
     const std::string message = refusal(layers, ",volatile");
     CHECK_THAT(message, ContainsSubstring("can't be marked as volatile"));
     CHECK(names(layers.path("work")) == Names{"work"});
