@@ -132,7 +132,7 @@ TEST_CASE("the kernel opens nothing by itself where it is told so", "[passthroug
     CHECK(attached(united.mount) == 0);
 }
 
-TEST_CASE("what the kernel opened by itself follows its copy", "[passthrough][attach][copyup]") {
+TEST_CASE("what the kernel opened by itself follows its copy", "[passthrough][attach][copy_up]") {
     const auto prepare = [](const std::string& lower) { put(lower + "/file", text('l')); };
     const auto* const readers = GENERATE("readers=follow", "readers=snapshot");
     CAPTURE(readers);
