@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <exception>
 #include <expected>
 #include <iostream>
@@ -19,10 +20,12 @@
 #include <optional>
 
 #include "cli/command_line.h"
+#include "cli/restart.h"
 #include "cli/stats.h"
 #include "cli/umount.h"
 #include "plyfs_version.h"
 #include "session/features.h"
+#include "session/predecessor.h"
 #include "session/session.h"
 #include "sys/unique_fd.h"
 
@@ -127,11 +130,38 @@ void leave_terminal(int ready, const config::Options& options) {
     if (::write(ready, "", 1) != 1) spdlog::warn("nobody waited for the mount");
 }
 
+// Whoever started a daemon that does not go to the background waits for this process and signals
+// it, also when others serve the mount.
+int wait_for_successor(pid_t successor) {
+    sigset_t awaited;
+    sigemptyset(&awaited);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&awaited, signal);
+    ::sigprocmask(SIG_BLOCK, &awaited, nullptr);
+    for (;;) {
+        int status = 0;
+        if (::waitpid(successor, &status, WNOHANG) == successor) {
+            return WIFEXITED(status) ? WEXITSTATUS(status) : cli::kFailure;
+        }
+        int signal = 0;
+        ::sigwait(&awaited, &signal);
+        if (signal != SIGCHLD) ::kill(successor, signal);
+    }
+}
+
+int end(const config::Options& options, const std::expected<session::Ended, session::SessionError>& served,
+        int failure) {
+    if (!served) {
+        spdlog::error("{}", served.error().text);
+        return failure;
+    }
+    if (served->successor != 0 && in_front(options)) return wait_for_successor(served->successor);
+    return cli::kSuccess;
+}
+
 int serve(const cli::MountCommand& command, const std::function<void()>& ready) {
-    const auto served = session::mount_and_serve(command.configuration.options, ready);
-    if (served) return cli::kSuccess;
-    spdlog::error("{}", served.error().text);
-    return command.failure;
+    const config::Options& options = command.configuration.options;
+    return end(options, session::mount_and_serve(options, config::dump(options), ready),
+               command.failure);
 }
 
 int run(const cli::MountCommand& command) {
@@ -170,6 +200,42 @@ int run(const cli::MountCommand& command) {
         leave_terminal(far.get(), options);
         far.reset();
     });
+}
+
+// Anything that is wrong is the daemon's to tell: the successor's own messages go nowhere yet.
+int run(const cli::TakeOverCommand& command) {
+    const auto predecessor = session::Predecessor::meet(command.channel);
+    if (!predecessor) {
+        fmt::print(stderr, "plyfs: take-over {}\n", predecessor.error());
+        return cli::kUsage;
+    }
+    const auto give_up = [&](const config::ConfigError& error) {
+        predecessor->refuse(config::to_text(error));
+        return cli::kFailure;
+    };
+    auto configuration =
+        config::load_dump(predecessor->configuration(), config::Environment::current());
+    if (!configuration) return give_up(configuration.error().front());
+    config::Options& options = configuration->options;
+    options.foreground = predecessor->foreground();
+    options.debug = predecessor->debug();
+    if (const auto errors = validate(*configuration, config::MountpointUse::InUse);
+        !errors.empty()) {
+        return give_up(errors.front());
+    }
+    log_to_stderr(options.logging);
+    auto sink = configured_sink(*configuration);
+    if (!sink) return give_up(sink.error());
+    if (!in_front(options)) ::setsid();
+    const auto served =
+        session::take_over_and_serve(options, predecessor->configuration(), *predecessor, [&] {
+            if (*sink) log_target().set_sinks({*std::move(sink)});
+        });
+    return end(options, served, cli::kFailure);
+}
+
+int run(const cli::RestartCommand& command) {
+    return cli::restart(command, std::cerr);
 }
 
 int run(const cli::UmountCommand& command) {

@@ -133,4 +133,17 @@ ParsedArguments<StatsArguments> parse_stats(const std::vector<std::string>& word
     return parsed;
 }
 
+ParsedArguments<RestartArguments> parse_restart(const std::vector<std::string>& words) {
+    RestartArguments arguments;
+    CLI::App app("Replaces the daemon of a union by a new process of the program as it is on disk "
+                 "now, while the union stays mounted and its files stay open.",
+                 "plyfs restart");
+    app.add_option("MOUNTPOINT", arguments.mountpoint, "where a plyfs is mounted");
+    auto parsed = run(app, arguments, words);
+    if (parsed && std::holds_alternative<RestartArguments>(*parsed) &&
+        std::get<RestartArguments>(*parsed).mountpoint.empty())
+        return std::unexpected(UsageError{"MOUNTPOINT is missing"});
+    return parsed;
+}
+
 }  // namespace plyfs::cli

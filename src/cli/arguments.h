@@ -34,6 +34,10 @@ struct StatsArguments {
     unsigned interval = 0;  // seconds; 0 once
 };
 
+struct RestartArguments {
+    std::string mountpoint;
+};
+
 struct HelpText {
     std::string text;
 };
@@ -51,5 +55,6 @@ ParsedArguments<MountArguments> parse_mount_helper(const std::vector<std::string
 ParsedArguments<MountArguments> parse_check(const std::vector<std::string>& words);
 ParsedArguments<UmountArguments> parse_umount(const std::vector<std::string>& words);
 ParsedArguments<StatsArguments> parse_stats(const std::vector<std::string>& words);
+ParsedArguments<RestartArguments> parse_restart(const std::vector<std::string>& words);
 
 }  // namespace plyfs::cli

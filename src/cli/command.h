@@ -45,14 +45,24 @@ struct StatsCommand {
     std::optional<std::chrono::seconds> interval;  // again and again; at least a second
 };
 
+// Let another process of the program go on with a mount.
+struct RestartCommand {
+    std::string mountpoint;  // as given
+};
+
+// Go on with the mount of the daemon that started this process with a socket at this descriptor.
+struct TakeOverCommand {
+    int channel = -1;
+};
+
 struct VersionCommand {};
 
 struct HelpCommand {
     std::string text;  // ends with a newline; for stdout
 };
 
-using Command = std::variant<MountCommand, UmountCommand, CheckCommand, StatsCommand,
-                             VersionCommand, HelpCommand>;
+using Command = std::variant<MountCommand, UmountCommand, CheckCommand, StatsCommand, RestartCommand,
+                             TakeOverCommand, VersionCommand, HelpCommand>;
 
 // A command line that cannot be carried out.
 struct Failure {

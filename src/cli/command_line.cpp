@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "cli/command_line.h"
 
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -20,6 +21,7 @@ Usage:
   plyfs umount [-l] MOUNTPOINT...
   plyfs check SOURCE [MOUNTPOINT] [-o OPTIONS]...
   plyfs stats [--json] [-w SECONDS] MOUNTPOINT
+  plyfs restart MOUNTPOINT
   plyfs COMMAND --help
   plyfs --version
 
@@ -109,8 +111,27 @@ std::expected<Command, Failure> stats_command(const std::vector<std::string>& wo
     return command;
 }
 
+std::expected<Command, Failure> restart_command(const std::vector<std::string>& words) {
+    auto parsed = parse_restart(words);
+    if (!parsed) return usage_failure(parsed.error(), kUsage, "plyfs restart");
+    if (auto* help = std::get_if<HelpText>(&*parsed)) return HelpCommand{std::move(help->text)};
+    return RestartCommand{std::move(std::get<RestartArguments>(*parsed).mountpoint)};
+}
+
+// Only daemons call it so (session/successor.h).
+std::expected<Command, Failure> take_over_command(const std::vector<std::string>& words) {
+    int channel = -1;
+    if (words.size() == 1) {
+        const std::string& text = words.front();
+        std::from_chars(text.data(), text.data() + text.size(), channel);
+    }
+    if (channel < 0) return usage_failure({"is for daemons that restart"}, kUsage, "plyfs restart");
+    return TakeOverCommand{channel};
+}
+
 bool is_command(std::string_view word) {
-    return word == "mount" || word == "umount" || word == "check" || word == "stats";
+    return word == "mount" || word == "umount" || word == "check" || word == "stats" ||
+           word == "restart" || word == "take-over";
 }
 
 bool is_mount_helper(std::string_view program) {
@@ -137,6 +158,8 @@ std::expected<Command, Failure> parse_command_line(int argc, const char* const* 
     if (is_command(first)) words.erase(words.begin());
     if (first == "check") return check_command(words);
     if (first == "stats") return stats_command(words);
+    if (first == "restart") return restart_command(words);
+    if (first == "take-over") return take_over_command(words);
     if (first == "umount") return umount_command(words);
     return mount_command(parse_mount(words), {}, first == "mount" ? "plyfs mount" : "plyfs");
 }

@@ -57,6 +57,10 @@ bool names_layers(const std::vector<std::string>& option_lists);
 std::expected<Configuration, ConfigErrors> load(const Request& request,
                                                 const Environment& environment);
 
+// The same of what dump() printed.
+std::expected<Configuration, ConfigErrors> load_dump(const std::string& text,
+                                                     const Environment& environment);
+
 enum class MountpointUse {
     Free,   // about to be mounted on: must be an empty directory
     InUse,  // only being checked: may carry the very mount that is described

@@ -157,6 +157,22 @@ std::string default_name(const Request& request, const Draft& draft, const Optio
     return names_source(request) ? request.source : joined_paths(options.branches);
 }
 
+std::expected<Configuration, ConfigErrors> configuration_of(Draft draft, const Request& request,
+                                                            const Environment& environment,
+                                                            ConfigErrors errors) {
+    complete(draft, environment);
+    Configuration configuration;
+    configuration.options = draft.options;
+    configuration.options.mountpoint = real_directory(draft.options.mountpoint);
+    take_branches(draft, configuration, errors);
+    if (configuration.options.fsname.empty())
+        configuration.options.fsname = default_name(request, draft, configuration.options);
+    if (!errors.empty()) return std::unexpected(std::move(errors));
+    configuration.origins = std::move(draft.origins);
+    configuration.warnings = std::move(draft.warnings);
+    return configuration;
+}
+
 }  // namespace
 
 Environment Environment::current() {
@@ -197,16 +213,21 @@ std::expected<Configuration, ConfigErrors> load(const Request& request,
             "mountpoint", Location{"command line", environment.directory, 0, 0, "mountpoint"});
     }
 
-    complete(draft, environment);
-    Configuration configuration;
-    configuration.options = draft.options;
-    configuration.options.mountpoint = real_directory(draft.options.mountpoint);
-    take_branches(draft, configuration, errors);
-    if (configuration.options.fsname.empty())
-        configuration.options.fsname = default_name(request, draft, configuration.options);
-    if (!errors.empty()) return std::unexpected(std::move(errors));
-    configuration.origins = std::move(draft.origins);
-    configuration.warnings = std::move(draft.warnings);
+    return configuration_of(std::move(draft), request, environment, std::move(errors));
+}
+
+std::expected<Configuration, ConfigErrors> load_dump(const std::string& text,
+                                                     const Environment& environment) {
+    constexpr auto kSource = "the configuration that was handed over";
+    Draft draft = default_draft(environment);
+    ConfigErrors errors = read_yaml(text, kSource, "/", draft);
+    auto configuration = configuration_of(std::move(draft), {}, environment, std::move(errors));
+    if (configuration && dump(configuration->options) != text) {
+        return std::unexpected(
+            ConfigErrors{{{kSource, "/", 0, 0, "branches"},
+                          "it can't be said in YAML, or means something else by now",
+                          "unmount and mount again"}});
+    }
     return configuration;
 }
 

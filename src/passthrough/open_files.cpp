@@ -93,7 +93,10 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
         case Decision::Stale: return fail(ESTALE);
         case Decision::Busy: return fail(ETXTBSY);
         case Decision::Register: mode = register_backing(shard, opening, opened, refusal); break;
-        case Decision::Share: mode = IoMode::Passthrough; break;
+        case Decision::Share:
+            TRY(share_backing(shard, opening, opened, refusal));
+            mode = IoMode::Passthrough;
+            break;
         case Decision::Move:
             if (opening.wanted == IoMode::Direct) return fail(ETXTBSY);
             mode = IoMode::Passthrough;
@@ -129,6 +132,16 @@ Result<Attachment> OpenFiles::attach_locked(const Opening& opening, std::optiona
         ++direct_opens_;
     }
     return attachment;
+}
+
+Result<void> OpenFiles::share_backing(Shard& shard, const Opening& opening, Opened& opened,
+                                      std::optional<Errno>& refusal) {
+    if (opened.backing_id != 0 || opened.inherited) return {};
+    Opening own = opening;
+    own.may_attach = false;
+    // What is open leaves no other way to open it.
+    if (register_backing(shard, own, opened, refusal) != IoMode::Passthrough) return fail(ETXTBSY);
+    return {};
 }
 
 IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened& opened,
@@ -197,6 +210,7 @@ bool OpenFiles::detach(std::uint64_t node, bool may_map) {
     if (found == shard.nodes.end() || found->second.opens == 0) return false;
     Opened& opened = found->second;
     if (may_map) --opened.mappers;
+    opened.inherited = false;
     if (--opened.opens > 0) return false;
     if (opened.attached) return true;
     if (opened.backing_id == 0) return false;
@@ -265,6 +279,61 @@ void OpenFiles::take_back_attached(Shard& shard, Clock::time_point since) {
         opened.attached_since = Clock::now();
         shard.attached.push_back({eldest.node, opened.attached_since});
     }
+}
+
+void OpenFiles::save(Ids ids, const std::function<void(const SavedOpened&)>& visit) const {
+    for (const Shard& shard : shards_) {
+        const Lock lock(shard.mutex);
+        for (const auto& [node, opened] : shard.nodes) {
+            visit({.node = node,
+                   .mode = opened.mode,
+                   .backing_id = is_given(opened, ids) ? opened.backing_id : 0,
+                   .real = opened.real,
+                   .follows = opened.follows,
+                   .opens = opened.opens,
+                   .mappers = opened.mappers,
+                   .passed = opened.passed,
+                   .mapped = opened.mapped,
+                   .attached = opened.attached});
+        }
+    }
+}
+
+void OpenFiles::leave(Ids ids) {
+    for (Shard& shard : shards_) {
+        const Lock lock(shard.mutex);
+        for (auto& [node, opened] : shard.nodes) {
+            if (!is_given(opened, ids)) close_backing(opened);
+        }
+        shard.nodes.clear();
+        shard.idle.clear();
+        shard.attached.clear();
+    }
+}
+
+void OpenFiles::restore(const SavedOpened& saved) {
+    Shard& shard = this->shard(saved.node);
+    const Lock lock(shard.mutex);
+    Opened& opened = shard.nodes[saved.node];
+    opened.mode = saved.mode;
+    opened.backing_id = saved.backing_id;
+    opened.real = saved.real;
+    opened.follows = saved.follows;
+    opened.opens = saved.opens;
+    opened.mappers = saved.mappers;
+    opened.passed = saved.passed;
+    opened.mapped = saved.mapped;
+    opened.attached = saved.attached;
+    opened.inherited =
+        saved.opens > 0 && saved.mode == IoMode::Passthrough && saved.backing_id == 0;
+    if (saved.backing_id != 0) {
+        opened.registrations = 1;
+        ++backings_;
+    }
+    if (!saved.attached) return;
+    opened.attached_since = Clock::now();
+    shard.attached.push_back({saved.node, opened.attached_since});
+    ++attached_;
 }
 
 bool OpenFiles::passes(std::uint64_t node) const {

@@ -101,6 +101,7 @@ struct Opening {
 struct Attachment {
     IoMode mode = IoMode::Cached;
     BackingId backing_id = 0;
+    // Where that is Passthrough and 0: by the backing that the inode has (FUSE_PASSTHROUGH_REUSE).
     // What the page cache has of the file from before is what the file is now.
     bool keep_pages = false;
     // From now on the file may be written where the kernel does not see it (through a mapping of
@@ -129,6 +130,20 @@ struct OpenFilesCounts {
     std::uint64_t kept_pages = 0;  // cached opens of a file that had not changed since the last
     std::uint64_t refused = 0;     // registrations that the kernel refused
     RefusalCounts refused_by{};    // opens that were not passed through
+};
+
+// The open files of one node, as a successor process takes them over.
+struct SavedOpened {
+    std::uint64_t node = 0;
+    IoMode mode = IoMode::Direct;
+    BackingId backing_id = 0;
+    RealId real;
+    bool follows = false;
+    std::uint32_t opens = 0;
+    std::uint32_t mappers = 0;
+    bool passed = false;
+    bool mapped = false;
+    bool attached = false;
 };
 
 class OpenFiles {
@@ -171,6 +186,23 @@ public:
 
     OpenFilesCounts counts() const;
 
+    // Which ids a successor process gets.
+    enum class Ids : std::uint8_t {
+        All,
+        // Those that it may have to move or to take back. Opens of other files that are passed
+        // through need none where the kernel has FUSE_PASSTHROUGH_REUSE: they go by the backing
+        // that the inode has, and later ones by an id of their own, which
+        // FUSE_PASSTHROUGH_SAME_INODE allows.
+        Needed,
+    };
+    // Calls visit(saved) for each node of which something is to be known, while nothing is opened.
+    void save(Ids ids, const std::function<void(const SavedOpened&)>& visit) const;
+    // The successor has taken them over: the ids that it did not get are closed, and nothing here
+    // is of any use any more.
+    void leave(Ids ids);
+    // In the successor, before the first open.
+    void restore(const SavedOpened& saved);
+
 private:
     struct Opened {
         IoMode mode = IoMode::Direct;  // counts where something is open
@@ -185,6 +217,9 @@ private:
         bool attached = false;
         Clock::time_point attached_since{};
         std::uint8_t registrations = 0;
+        // Open in passthrough since the process before this one, by an id that is not known here;
+        // until one of these files is closed, which may be the last that the kernel has.
+        bool inherited = false;
         std::optional<Version> pages;  // of which the page cache may have some; none: not known
     };
     static constexpr std::size_t kIdlePerShard = 4;
@@ -202,6 +237,12 @@ private:
     };
     // attach(), but for telling of a refusal.
     Result<Attachment> attach_locked(const Opening& opening, std::optional<Errno>& refusal);
+    // Another open of what is passed through.
+    Result<void> share_backing(Shard& shard, const Opening& opening, Opened& opened,
+                               std::optional<Errno>& refusal) REQUIRES(shard.mutex);
+    static bool is_given(const Opened& opened, Ids ids) {
+        return ids == Ids::All || opened.follows || opened.attached;
+    }
     // Gives `opened` a backing; where that is refused, the mode to use instead.
     IoMode register_backing(Shard& shard, const Opening& opening, Opened& opened,
                             std::optional<Errno>& refusal) REQUIRES(shard.mutex);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -23,8 +24,13 @@ public:
     // `owner` closed a descriptor of the file: all its locks on it go (POSIX, fcntl()).
     void drop(std::uint64_t node, std::uint64_t owner);
 
+    // For a successor process, which goes on with the descriptions, and so with the locks.
+    void save(const std::function<void(std::uint64_t node, std::uint64_t owner, int descriptor)>&
+                  visit) const;
+    void restore(std::uint64_t node, std::uint64_t owner, UniqueFd descriptor);
+
 private:
-    Mutex mutex_;
+    mutable Mutex mutex_;
     std::map<std::pair<std::uint64_t, std::uint64_t>, std::shared_ptr<const UniqueFd>> held_
         GUARDED_BY(mutex_);
 };

@@ -17,6 +17,7 @@
 #include "session/housekeeper.h"
 #include "session/listers.h"
 #include "session/lock_waiters.h"
+#include "session/restarts.h"
 #include "session/ring_loop.h"
 #include "session/statistics.h"
 #include "union/union.h"
@@ -31,6 +32,7 @@ struct Context {
     LockWaiters& waiters;
     const config::Options& options;
     Statistics& statistics;
+    Restarts& restarts;
     Listers listers{};
     fuse_session* session = nullptr;
     // Requests come through rings, all but FORGET and INTERRUPT.
@@ -49,6 +51,8 @@ struct Context {
     bool attaches = false;
     // Writers of one file that are passed through need not take turns: likewise.
     bool parallel_writes = false;
+    // An open may go by the backing that the inode has, or by another id of the same file: likewise.
+    bool reuses = false;
     // Set at the same time.
     NegotiatedKernel kernel{};
 };

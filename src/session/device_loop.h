@@ -4,9 +4,11 @@
 // credentials they need and what libfuse does not hand on can be read.
 #pragma once
 
+#include <atomic>
+#include <chrono>
+#include <deque>
 #include <functional>
 #include <thread>
-#include <vector>
 
 #include "session/request_server.h"
 #include "session/statistics.h"
@@ -14,7 +16,7 @@
 namespace plyfs::session {
 
 // Serves with `threads` threads until the connection ends; `ended` is then called once, from the
-// last of them. Each counts in `statistics` what it serves.
+// last of them. Each counts in `statistics` what it serves. Used by one thread.
 class DeviceLoop {
 public:
     DeviceLoop(RequestServer server, std::size_t threads, Statistics& statistics,
@@ -24,13 +26,30 @@ public:
     DeviceLoop(const DeviceLoop&) = delete;
     DeviceLoop& operator=(const DeviceLoop&) = delete;
 
+    // Lets the threads finish what they serve and reads no more requests: those wait in the kernel.
+    // False: that took longer than `patience`, or the connection has ended; serving goes on then.
+    // Threads that read are sent SIGUSR1, which allow_stopping() makes harmless.
+    bool stop(std::chrono::milliseconds patience);
+    // After stop(): goes on.
+    void resume();
+    static void allow_stopping();
+
 private:
-    void run(ThreadStatistics& statistics);
+    struct Worker {
+        std::thread thread;
+        ThreadStatistics* statistics = nullptr;
+        std::atomic<bool> reading{false};
+        std::atomic<bool> done{false};   // the thread has ended,
+        std::atomic<bool> ended{false};  // since the connection has
+    };
+    void start(Worker& worker);
+    void run(Worker& worker);
 
     const RequestServer server_;
     const std::function<void()> ended_;
-    std::atomic<std::size_t> running_;
-    std::vector<std::thread> threads_;
+    std::atomic<bool> stopping_{false};
+    std::atomic<std::size_t> serving_;  // threads for which the connection has not ended
+    std::deque<Worker> workers_;
 };
 
 }  // namespace plyfs::session

@@ -115,6 +115,8 @@ void further_agreed(void* user_data, std::uint64_t flags) {
     if (!context.passthrough) flags &= ~kPassthroughFlags;
     context.kernel.further = flags;
     context.rebinds = (flags & kPassthroughRebind) != 0;
+    constexpr std::uint64_t kForReusing = kPassthroughReuse | kPassthroughSameInode;
+    context.reuses = (flags & kForReusing) == kForReusing;
     context.parallel_writes = (flags & kPassthroughParallelWrites) != 0;
     // What is attached moves like what is open, and rebinding tells if it is still attached.
     constexpr std::uint64_t kForAttaching = kPassthroughAttach | kPassthroughRebind;

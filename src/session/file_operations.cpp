@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/fuse.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -19,6 +21,9 @@
 
 namespace plyfs::session {
 namespace {
+
+// FOPEN_PASSTHROUGH of <linux/fuse.h> since 6.9.
+constexpr std::uint32_t kOpenPassthrough = 1U << 7;
 
 // Its readers follow a copy-up, and may be passed through all the same: the kernel moves them.
 bool follows(const Context& context, const FileHandle& file) {
@@ -62,8 +67,8 @@ void wait_for_close(const Context& context, NodeId node) {
 }
 
 // Decides how the data of `opened` goes and says so in `info`. `known`: the kernel knows the file
-// from before.
-Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
+// from before. True: by the backing that the inode has, which `info` can't say.
+Result<bool> attach(Context& context, const OpenedFile& opened, bool known, fuse_file_info& info) {
     const FileHandle& file = *opened.file;
     passthrough::Opening opening;
     opening.node = file.node->id;
@@ -105,7 +110,7 @@ Result<void> attach(Context& context, const OpenedFile& opened, bool known, fuse
     // Nothing is done at close(2) that its answer could tell of; under `locks: branch` FLUSH is
     // what drops the owner's POSIX locks.
     info.noflush = context.options.locks == config::LockScope::Local;
-    return {};
+    return attachment.mode == passthrough::IoMode::Passthrough && attachment.backing_id == 0;
 }
 
 void undo_open(Context& context, const OpenedFile& opened) {
@@ -153,6 +158,24 @@ std::shared_ptr<const FileHandle> file_of(fuse_req_t request, Context& context,
     return file;
 }
 
+// By root and by who mounted it.
+void ask_restart(fuse_req_t request, Context& context) {
+    const uid_t asking = fuse_req_ctx(request)->uid;
+    if (asking != 0 && asking != ::geteuid()) return reply_error(request, Errno(EPERM));
+    context.restarts.ask();
+    fuse_reply_ioctl(request, 0, nullptr, 0);
+}
+
+// libfuse knows no open in passthrough without a backing id.
+int reply_reusing(fuse_req_t request, const fuse_file_info& info) {
+    fuse_open_out answer{};
+    answer.fh = info.fh;
+    answer.open_flags = kOpenPassthrough;
+    if (info.noflush != 0) answer.open_flags |= FOPEN_NOFLUSH;
+    if (info.parallel_direct_writes != 0) answer.open_flags |= FOPEN_PARALLEL_DIRECT_WRITES;
+    return fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer);
+}
+
 }  // namespace
 
 Result<void> follow_copy(fuse_req_t request, Context& context, fuse_ino_t node) {
@@ -178,7 +201,9 @@ void open(fuse_req_t request, fuse_ino_t node, fuse_file_info* info) {
             if (!opened) return reply_parted(request, context, node, opened.error());
             const auto attached = attach(context, *opened, true, *info);
             if (attached) {
-                if (fuse_reply_open(request, info) != 0) undo_open(context, *opened);
+                const int sent =
+                    *attached ? reply_reusing(request, *info) : fuse_reply_open(request, info);
+                if (sent != 0) undo_open(context, *opened);
                 return;
             }
             context.united.release(opened->handle);
@@ -308,6 +333,7 @@ void ioctl(fuse_req_t request, fuse_ino_t node, unsigned command, void* /*argume
            fuse_file_info* info, unsigned flags, const void* in, std::size_t in_size,
            std::size_t out_size) {
     serve(request, [&](Context& context) {
+        if (command == kRestartCommand && node == kRootNode) return ask_restart(request, context);
         const bool extended = command == FS_IOC_FSGETXATTR || command == FS_IOC_FSSETXATTR;
         const bool changes = command == FS_IOC_SETFLAGS || command == FS_IOC_FSSETXATTR;
         if (!extended && !changes && command != FS_IOC_GETFLAGS) {

@@ -16,14 +16,40 @@ void Housekeeper::start(fuse_session* session) {
     {
         const Lock lock(mutex_);
         running_ = true;
+        keeps_ = false;
     }
     thread_ = std::thread([this] { run(); });
+}
+
+void Housekeeper::pause() {
+    {
+        const Lock lock(mutex_);
+        running_ = false;
+        keeps_ = true;
+    }
+    changed_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Housekeeper::resume() {
+    start(session_);
+}
+
+std::deque<Housekeeper::Name> Housekeeper::names() const {
+    const Lock lock(mutex_);
+    return names_;
+}
+
+void Housekeeper::keep(NodeId parent, std::string name) {
+    const Lock lock(mutex_);
+    names_.push_back({parent, std::move(name)});
 }
 
 void Housekeeper::stop() {
     {
         const Lock lock(mutex_);
         running_ = false;
+        keeps_ = false;
         names_.clear();
     }
     changed_.notify_all();
@@ -33,7 +59,7 @@ void Housekeeper::stop() {
 void Housekeeper::expire_entry(NodeId parent, std::string name) {
     {
         const Lock lock(mutex_);
-        if (!running_) return;
+        if (!running_ && !keeps_) return;
         names_.push_back({parent, std::move(name)});
     }
     changed_.notify_all();
@@ -58,9 +84,10 @@ bool Housekeeper::wait(std::deque<Name>& names) {
             break;
         }
     }
+    if (!running_) return false;
     names.swap(names_);
     idle_ = false;
-    return running_;
+    return true;
 }
 
 void Housekeeper::run() {

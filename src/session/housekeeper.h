@@ -34,16 +34,24 @@ public:
     void start(fuse_session* session) EXCLUDES(mutex_);
     void stop() EXCLUDES(mutex_);
 
+    // stop(), but what is asked for from now on is kept for a successor process; and going on after
+    // that, in this process or there.
+    void pause() EXCLUDES(mutex_);
+    void resume() EXCLUDES(mutex_);
+    struct Name {
+        NodeId parent = 0;
+        std::string name;
+    };
+    std::deque<Name> names() const EXCLUDES(mutex_);
+    // Before start(): a name of the process before.
+    void keep(NodeId parent, std::string name) EXCLUDES(mutex_);
+
     // The next walk over `name` in `parent` asks the daemon. Returns at once.
     void expire_entry(NodeId parent, std::string name) EXCLUDES(mutex_);
     // OpenFiles has a backing that is idle or attached.
     void backing_idle() EXCLUDES(mutex_);
 
 private:
-    struct Name {
-        NodeId parent;
-        std::string name;
-    };
     void run() EXCLUDES(mutex_);
     // What is to be done next; false: nothing, ever.
     bool wait(std::deque<Name>& names) EXCLUDES(mutex_);
@@ -51,10 +59,11 @@ private:
     passthrough::OpenFiles& open_files_;
     const std::chrono::nanoseconds attached_;
     fuse_session* session_ = nullptr;  // constant while the thread runs
-    Mutex mutex_;
+    mutable Mutex mutex_;
     std::condition_variable_any changed_;
     std::deque<Name> names_ GUARDED_BY(mutex_);
     bool running_ GUARDED_BY(mutex_) = false;
+    bool keeps_ GUARDED_BY(mutex_) = false;  // names, as long as it is not running
     bool idle_ GUARDED_BY(mutex_) = false;
     std::thread thread_;
 };

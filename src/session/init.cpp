@@ -69,6 +69,23 @@ Result<InitReply> answer_of_libfuse(fuse_session* session, const fuse_buf& reque
     return InitReply(std::span(bytes.data(), static_cast<std::size_t>(size)));
 }
 
+// What is to be answered; nothing is sent.
+Result<InitAnswer> settle(fuse_session* session, const fuse_buf& buffer, std::uint64_t further) {
+    const std::span bytes(static_cast<const char*>(buffer.mem), buffer.size);
+    const InitRequest request(bytes);
+    if (request.header.opcode != FUSE_INIT) return fail(EPROTO);
+    const std::uint64_t agreed = further & offered_init_flags(request.body);
+    InitReply reply = TRY(answer_of_libfuse(session, buffer));
+    add_init_flags(reply.body, agreed);
+    const std::size_t size = std::min<std::size_t>(reply.header.len, sizeof reply);
+    std::vector<char> answer(size);
+    std::memcpy(answer.data(), &reply, size);
+    return InitAnswer{agreed,
+                      largest_payload(reply.body),
+                      {bytes.begin(), bytes.end()},
+                      std::move(answer)};
+}
+
 }  // namespace
 
 Result<InitAnswer> answer_init(fuse_session* session, std::uint64_t further) {
@@ -76,17 +93,22 @@ Result<InitAnswer> answer_init(fuse_session* session, std::uint64_t further) {
     const int received = fuse_session_receive_buf(session, &buffer);
     const std::unique_ptr<void, decltype(&std::free)> memory(buffer.mem, &std::free);
     if (received <= 0) return fail(received == 0 ? ENODEV : -received);
-    const InitRequest request(std::span(static_cast<const char*>(buffer.mem), buffer.size));
-    if (request.header.opcode != FUSE_INIT) return fail(EPROTO);
-
-    const std::uint64_t agreed = further & offered_init_flags(request.body);
-    InitReply reply = TRY(answer_of_libfuse(session, buffer));
-    add_init_flags(reply.body, agreed);
-    const std::size_t size = std::min<std::size_t>(reply.header.len, sizeof reply);
-    if (::write(fuse_session_fd(session), &reply, size) != static_cast<ssize_t>(size)) {
+    InitAnswer init = TRY(settle(session, buffer, further));
+    const auto size = static_cast<ssize_t>(init.reply.size());
+    if (::write(fuse_session_fd(session), init.reply.data(), init.reply.size()) != size) {
         return fail(Errno::last());
     }
-    return InitAnswer{agreed, largest_payload(reply.body)};
+    return init;
+}
+
+Result<InitAnswer> repeat_init(fuse_session* session, const InitAnswer& settled) {
+    std::vector<char> request = settled.request;
+    fuse_buf buffer{};
+    buffer.mem = request.data();
+    buffer.size = request.size();
+    InitAnswer init = TRY(settle(session, buffer, settled.agreed));
+    if (init.agreed != settled.agreed || init.reply != settled.reply) return fail(EPROTO);
+    return init;
 }
 
 }  // namespace plyfs::session

@@ -38,6 +38,18 @@ void BranchLocks::drop(std::uint64_t node, std::uint64_t owner) {
     held_.erase(found);
 }
 
+void BranchLocks::save(
+    const std::function<void(std::uint64_t node, std::uint64_t owner, int descriptor)>& visit)
+    const {
+    const Lock lock(mutex_);
+    for (const auto& [key, description] : held_) visit(key.first, key.second, description->get());
+}
+
+void BranchLocks::restore(std::uint64_t node, std::uint64_t owner, UniqueFd descriptor) {
+    const Lock lock(mutex_);
+    held_[{node, owner}] = std::make_shared<const UniqueFd>(std::move(descriptor));
+}
+
 namespace {
 
 // How often a lock that somebody else holds is asked for again. Waiting in fcntl(2) itself would

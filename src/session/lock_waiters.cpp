@@ -27,6 +27,11 @@ bool LockWaiters::pause(std::chrono::milliseconds duration) {
     return !ending_;
 }
 
+std::size_t LockWaiters::size() const {
+    const Lock lock(mutex_);
+    return threads_.size() - finished_.size();
+}
+
 void LockWaiters::end() {
     std::map<std::uint64_t, std::thread> threads;
     {

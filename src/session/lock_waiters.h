@@ -27,11 +27,13 @@ public:
     void add(std::function<void()> action);
     // For actions: lets time pass. False, at once, when they are to end.
     bool pause(std::chrono::milliseconds duration);
+    // How many are waiting.
+    std::size_t size() const;
     // Ends all of them and waits for that. Nothing may be added any more.
     void end();
 
 private:
-    Mutex mutex_;
+    mutable Mutex mutex_;
     std::condition_variable_any ended_;
     bool ending_ GUARDED_BY(mutex_) = false;
     std::uint64_t next_ GUARDED_BY(mutex_) = 0;

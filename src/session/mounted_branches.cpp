@@ -155,7 +155,7 @@ std::expected<void, SessionError> prepare_branches(const config::Options& option
     return {};
 }
 
-void release_branches(const config::Options& options, const BranchSet& branches) {
+void unmark_branches(const config::Options& options, const BranchSet& branches) {
     for (const auto& branch : branches) {
         if (!options.is_volatile || !branch->writable()) continue;
         const auto unmarked = unmark_volatile(*branch);
@@ -163,6 +163,9 @@ void release_branches(const config::Options& options, const BranchSet& branches)
         spdlog::warn("branch {}: stays marked as volatile: {}", branch->path(),
                      unmarked.error().message());
     }
+}
+
+void release_branches(const BranchSet& branches) {
     tidy(plan_branches(branches));
 }
 

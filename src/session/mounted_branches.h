@@ -20,7 +20,9 @@ std::expected<BranchSet, SessionError> open_branches(const config::Options& opti
 std::expected<void, SessionError> prepare_branches(const config::Options& options,
                                                    const BranchSet& branches);
 
-// Afterwards: takes away what the mount alone needed on them.
-void release_branches(const config::Options& options, const BranchSet& branches);
+// After the unmount: volatile branches were not left by a crash.
+void unmark_branches(const config::Options& options, const BranchSet& branches);
+// When this process does not use them any more: takes away what it alone needed on them.
+void release_branches(const BranchSet& branches);
 
 }  // namespace plyfs::session

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 #include "session/statistics_report.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -89,6 +91,13 @@ Json copy_ups_of(const CopyUpCounts& counts) {
             {"running", counts.running}};
 }
 
+Json daemon_of(const Restarts::Status& restarts) {
+    return {{"process", ::getpid()},
+            {"restarts", restarts.done},
+            {"failed_restarts", restarts.failed},
+            {"failed_because", restarts.reason}};
+}
+
 }  // namespace
 
 std::string requests_to_json(const AllRequestCounts& requests) {
@@ -101,6 +110,7 @@ std::string statistics_report(const Context& context) {
     const std::chrono::duration<double, std::milli> uptime = context.statistics.uptime();
     const Json report = {
         {"version", PLYFS_VERSION},
+        {"daemon", daemon_of(context.restarts.status())},
         {"uptime_seconds", std::round(uptime.count()) / 1000},
         {"threads", context.statistics.threads()},
         {"branches", branches_of(context.united)},

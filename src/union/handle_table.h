@@ -37,6 +37,23 @@ public:
         handles_.erase(it);
         return handle;
     }
+    // For a successor process: calls visit(id, handle) for each, and returns the id that the next
+    // one would get.
+    template <typename Visit>
+    HandleId save(Visit&& visit) const EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        for (const auto& [id, handle] : handles_) visit(id, *handle);
+        return next_;
+    }
+    // Of the process before. False: there is one with that id.
+    bool restore(HandleId id, std::shared_ptr<Handle> handle) EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        return handles_.emplace(id, std::move(handle)).second;
+    }
+    void restore_next(HandleId next) EXCLUDES(mutex_) {
+        const Lock lock(mutex_);
+        next_ = next;
+    }
     std::size_t size() const EXCLUDES(mutex_) {
         const Lock lock(mutex_);
         return handles_.size();

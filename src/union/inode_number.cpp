@@ -64,6 +64,25 @@ Result<std::uint16_t> FileSystemTags::tag(std::uint64_t device,
     return chosen;
 }
 
+std::vector<std::pair<std::uint64_t, std::uint16_t>> FileSystemTags::all() const {
+    std::vector<std::pair<std::uint64_t, std::uint16_t>> result;
+    const Lock lock(mutex_);
+    for (const Slot& slot : *tables_.back()) {
+        const std::uint16_t tag = slot.tag.load(std::memory_order_relaxed);
+        if (tag != 0) result.emplace_back(slot.device.load(std::memory_order_relaxed), tag);
+    }
+    return result;
+}
+
+Result<void> FileSystemTags::restore(std::uint64_t device, std::uint16_t tag) {
+    const Lock lock(mutex_);
+    const std::uint16_t known = find(device);
+    if (known == tag && tag != 0) return {};
+    if (known != 0 || tag == 0 || tag > kLastTag || used_[tag]) return fail(EPROTO);
+    insert(device, tag);
+    return {};
+}
+
 // The slot that holds `device`, or the empty one where it belongs.
 FileSystemTags::Slot& FileSystemTags::slot_of(Table& table, std::uint64_t device) noexcept {
     const std::size_t mask = table.size() - 1;

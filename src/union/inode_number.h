@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "sys/file_system_identity.h"
@@ -64,6 +65,10 @@ public:
     Result<std::uint16_t> tag(std::uint64_t device, const FileSystemIdentity& identity)
         EXCLUDES(mutex_);
 
+    // All of them, by device, and those of the process before. EPROTO: none is like that.
+    std::vector<std::pair<std::uint64_t, std::uint16_t>> all() const EXCLUDES(mutex_);
+    Result<void> restore(std::uint64_t device, std::uint16_t tag) EXCLUDES(mutex_);
+
 private:
     // Filled once, tag last: a reader that sees the tag sees the device.
     struct Slot {
@@ -79,7 +84,7 @@ private:
 
     std::atomic<Table*> current_;  // the last of tables_
 
-    Mutex mutex_;
+    mutable Mutex mutex_;
     // Outgrown tables stay, since readers may still be in them: together they are smaller than
     // the current one.
     std::vector<std::unique_ptr<Table>> tables_ GUARDED_BY(mutex_);

@@ -115,6 +115,14 @@ void MergedDirectory::add(const Part& part, const Source& source,
     }
 }
 
+void MergedDirectory::add(std::string_view name, Entry entry) {
+    entry.name_at = static_cast<std::uint32_t>(names_.size());
+    entry.name_size = static_cast<std::uint16_t>(name.size());
+    names_.insert(names_.end(), name.begin(), name.end());
+    names_.push_back('\0');
+    entries_.push_back(entry);
+}
+
 Result<MergedDirectory> MergedDirectory::read(std::span<const Source> sources,
                                               bool (*hides)(std::string_view),
                                               std::uint64_t stamp) {

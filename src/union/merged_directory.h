@@ -19,13 +19,13 @@ namespace plyfs {
 class MergedDirectory {
 public:
     struct Entry {
-        std::uint64_t inode;      // on its branch
-        std::uint32_t name_at;    // in the arena
-        std::uint16_t name_size;  // bytes
-        BranchIndex branch;       // the first in precedence that has the name
-        unsigned char type;       // DT_*
-        bool several;             // more than one branch has the name
-        bool whiteout = false;    // hides the name; none is left once the branches are merged
+        std::uint64_t inode;          // on its branch
+        std::uint32_t name_at = 0;    // in the arena
+        std::uint16_t name_size = 0;  // bytes
+        BranchIndex branch;           // the first in precedence that has the name
+        unsigned char type;           // DT_*
+        bool several;                 // more than one branch has the name
+        bool whiteout = false;        // hides the name; none is left once the branches are merged
     };
 
     // How the marks in it are read, where the union has read-only branches.
@@ -48,6 +48,10 @@ public:
     // `stamp`: what stamp() says.
     static Result<MergedDirectory> read(std::span<const Source> sources,
                                         bool (*hides)(std::string_view), std::uint64_t stamp = 0);
+
+    // The same names once more, in a successor process: add() them in their order.
+    MergedDirectory() = default;
+    void add(std::string_view name, Entry entry);
 
     // Equal stamps of one directory: nothing has changed in between. 0: not known.
     std::uint64_t stamp() const noexcept { return stamp_; }

@@ -17,6 +17,7 @@
 
 #include "sys/name.h"
 #include "union/node.h"
+#include "union/saved_state.h"
 
 namespace plyfs {
 
@@ -151,6 +152,13 @@ public:
     };
     Counts counts() const;
 
+    // Calls visit(node) for each, while nobody changes any. `number` tells a snapshot's. Returns
+    // the id that the next node would get.
+    NodeId save(GivenDescriptors& descriptors,
+                const std::function<SnapshotNumber(const std::shared_ptr<const Snapshot>&)>& number,
+                const std::function<void(const SavedNode&)>& visit) const;
+    class Restoration;
+
 private:
     friend void intrusive_ptr_release(Node* node) noexcept;
 
@@ -194,6 +202,34 @@ private:
     std::map<std::pair<NodeId, std::string>, Node*> alone_ GUARDED_BY(mutex_);
     std::atomic<std::uint64_t> copies_made_{0};  // changed with mutex_
     NodeRef root_;
+};
+
+// Fills a new table with the nodes of another one. Before anybody else uses it.
+class NodeTable::Restoration {
+public:
+    explicit Restoration(NodeTable& table) : table_(table) {}
+
+    // In any order. EPROTO: no such node can be.
+    Result<void> add(const SavedNode& saved, TakenDescriptors& descriptors);
+    // After the last one. Null: none was added with that id.
+    Node* find(NodeId id) const;
+    void set_snapshot(NodeId id, const std::shared_ptr<const Snapshot>& snapshot);
+    // After the last one: leads them to each other. EPROTO: to one that there is not. What nothing
+    // refers to goes when this object does.
+    Result<void> finish(NodeId next);
+
+private:
+    struct Pending {
+        NodeRef node;
+        std::vector<SavedName> names;
+        NodeId successor = 0;
+        bool found = false;
+        bool alone = false;
+    };
+    Result<void> lead(Pending& pending) REQUIRES(table_.mutex_);
+
+    NodeTable& table_;
+    std::unordered_map<NodeId, Pending> added_;
 };
 
 }  // namespace plyfs

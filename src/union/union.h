@@ -48,6 +48,7 @@
 #include "union/node_table.h"
 #include "union/plan.h"
 #include "union/policy.h"
+#include "union/saved_state.h"
 #include "union/verb_values.h"
 
 namespace plyfs {
@@ -185,7 +186,14 @@ public:
 
     FileSystemSpace statfs();
 
+    // Tells `keep` of everything that the kernel may refer to, for a successor process
+    // (union_restoration.h), while no request is served. `descriptors` borrows from this object.
+    void save(GivenDescriptors& descriptors,
+              const std::function<void(const SavedState&)>& keep) const;
+
 private:
+    friend class UnionRestoration;
+
     // One branch's object of a name, as found.
     struct Hit {
         BranchIndex branch;

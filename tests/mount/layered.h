@@ -32,6 +32,7 @@ public:
 
     std::string path(std::string_view name) const { return mount_.path(name); }
     const Mount& mount() const noexcept { return mount_; }
+    Mount& mount() noexcept { return mount_; }
     std::string upper(std::string_view name) const { return branches_.path(0, name); }
     std::string lower(std::string_view name) const { return branches_.path(1, name); }
     // The kernel moves what is open in passthrough to the copy; what is mapped it can't move.

@@ -17,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <linux/fs.h>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
@@ -187,6 +188,7 @@ Mount::Mount(const std::string& source, const std::string& options, Style style,
              const std::string& program) {
     require_sandbox();
     path_ = make_scratch_directory();
+    program_ = program;
     sanitizer_log();
     std::vector<std::string> words{program, source, path_, "-o", "minfreespace=0"};
     if (!options.empty()) words.insert(words.end(), {"-o", options});
@@ -234,7 +236,7 @@ Mount Mount::adopt(const std::string& mountpoint) {
 
 Mount::Mount(Mount&& other) noexcept
     : path_(std::move(other.path_)), log_(std::move(other.log_)),
-      daemon_(std::exchange(other.daemon_, 0)), connection_(std::exchange(other.connection_, 0)) {}
+      program_(std::move(other.program_)), daemon_(std::exchange(other.daemon_, 0)), connection_(std::exchange(other.connection_, 0)) {}
 
 void Mount::mounted() {
     REQUIRE(daemon_ > 0);
@@ -266,6 +268,29 @@ void Mount::unmount() {
     CHECK(unmounted == kOk);
     if (!unmounted.ok()) ::umount2(path_.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH);
     expect_end();
+}
+
+Ran Mount::try_restart() const {
+    return run({program_, "restart", path_});
+}
+
+void Mount::restart() {
+    const Ran ran = try_restart();
+    INFO(ran.output);
+    REQUIRE(ran.status == 0);
+    const pid_t before = daemon_;
+    follow_daemon(nlohmann::json::parse(get_xattr(path_, "user.plyfs.stats")));
+    if (log_.empty()) CHECK(daemon_ != before);
+}
+
+void Mount::follow_daemon(const nlohmann::json& statistics) {
+    const auto successor = statistics.at("daemon").at("process").get<pid_t>();
+    if (!log_.empty() || successor == daemon_) return;  // in front it waits for its successor
+    const pid_t before = std::exchange(daemon_, successor);
+    CHECK(wait_until_ended(before, kSecondsToEnd));
+    const int status = reap(before);
+    INFO(read_text(sanitizer_log() + "." + std::to_string(before)));
+    CHECK(status == 0);
 }
 
 void Mount::expect_end() {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -76,6 +77,12 @@ public:
     RequestLog requests() const { return RequestLog(log_); }
 
     void unmount();
+    // Has another process of the program go on, and checks that the daemon ends well.
+    void restart();
+    // Processes that went on without this object's knowing: daemon() is the last of them.
+    void follow_daemon(const nlohmann::json& statistics);
+    // What `plyfs restart` says.
+    Ran try_restart() const;
     // The daemon has been told to end, or the mount was unmounted by other means: waits for it and
     // checks that it ended well.
     void expect_end();
@@ -88,6 +95,7 @@ private:
 
     std::string path_;
     std::string log_;
+    std::string program_ = PLYFS_BINARY;
     pid_t daemon_ = 0;
     unsigned connection_ = 0;
 };

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// How a daemon and its successor talk: messages, and descriptors with them, over a pair of sockets
+// (unix(7), SOCK_SEQPACKET). Owns its end. Not thread-safe.
+#pragma once
+
+#include <chrono>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sys/result.h"
+#include "sys/unique_fd.h"
+
+namespace plyfs::session {
+
+class HandoverChannel {
+public:
+    // The other end may be kept waiting, in both directions, for at most `patience`.
+    HandoverChannel(UniqueFd socket, std::chrono::seconds patience);
+
+    struct Message {
+        std::string text;
+        std::vector<UniqueFd> descriptors;
+    };
+    // At most 64 KiB, and a dozen descriptors, which stay the caller's. EPIPE, ECONNRESET: the
+    // other end is gone. EAGAIN: it does not read.
+    Result<void> send(std::string_view text, std::span<const int> descriptors = {}) const;
+    // Any number, in messages of their own.
+    Result<void> send_descriptors(const std::vector<int>& descriptors) const;
+    // EPIPE: the other end is gone. EAGAIN: nothing came. EMFILE: this process may not have so many
+    // descriptors.
+    Result<Message> receive() const;
+    Result<std::vector<UniqueFd>> receive_descriptors(std::size_t number) const;
+
+private:
+    UniqueFd socket_;
+};
+
+}  // namespace plyfs::session

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "session/server.h"
+
+#include <fmt/core.h>
+#include <poll.h>
+#include <spawn.h>
+#include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <fstream>
+#include <optional>
+#include <thread>
+#include <tuple>
+#include <utility>
+
+#include "session/mount_arguments.h"
+#include "session/operations.h"
+#include "session/saved_records.h"
+#include "union/union_restoration.h"
+
+namespace plyfs::session {
+namespace {
+
+// How long a detached mount may go on being used after SIGTERM before it is cut off, and how long
+// what is cut off may take to end.
+constexpr int kGraceMilliseconds = 5000;
+
+// How long the requests that are being served may take to end before a restart is given up.
+constexpr std::chrono::seconds kStopPatience{5};
+// The same of copies that are being made, before that: requests are served meanwhile.
+constexpr std::chrono::seconds kCopyPatience{20};
+
+std::unexpected<SessionError> refuse(std::string text) {
+    return std::unexpected(SessionError{std::move(text)});
+}
+
+// The connection in /sys/fs/fuse/connections: its number is the mount's device number.
+void abort_connection(unsigned connection) {
+    std::ofstream abort(fmt::format("/sys/fs/fuse/connections/{}/abort", connection));
+    abort << "1\n";
+}
+
+void detach(const std::string& mountpoint) {
+    if (::umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return;
+    // Not root: the setuid helper may.
+    const char* arguments[] = {"fusermount3", "-u", "-z", "-q", "--", mountpoint.c_str(), nullptr};
+    pid_t child = 0;
+    if (::posix_spawnp(&child, "fusermount3", nullptr, nullptr, const_cast<char* const*>(arguments),
+                       environ) == 0) {
+        ::waitpid(child, nullptr, 0);
+    }
+}
+
+std::uint64_t random_generation() {
+    std::uint64_t generation = 0;
+    while (::getrandom(&generation, sizeof generation, 0) != sizeof generation) {
+    }
+    return generation;
+}
+
+double seconds(std::chrono::nanoseconds duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+// Threads that read the device.
+std::size_t thread_count(const Context& context) {
+    if (context.rings) return 1;  // of all requests, FORGET and INTERRUPT alone come there
+    if (const auto asked = context.options.limits.threads; asked != 0) return asked;
+    // More than there are processors: a branch on a slow disk must not hold up the others.
+    return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
+}
+
+// SIGTERM and SIGINT unmount; blocked, so that they are read where the main thread waits.
+int blocked_signals() {
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&blocked, signal);
+    ::sigprocmask(SIG_BLOCK, &blocked, nullptr);
+    std::signal(SIGPIPE, SIG_IGN);
+    DeviceLoop::allow_stopping();
+    return ::signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+}  // namespace
+
+std::size_t ring_thread_count(const config::Options& options) {
+    if (options.limits.threads != 0) return options.limits.threads;
+    const std::size_t processors = std::max(std::thread::hardware_concurrency(), 1U);
+    return std::clamp<std::size_t>(128 / processors, 4, 64);
+}
+
+Server::Server(const config::Options& options, const std::string& text, Union& united,
+               Passing& passing)
+    : options_(options), text_(text), united_(united), passing_(passing),
+      rings_(ring_thread_count(options), statistics_), ended_(::eventfd(0, EFD_CLOEXEC)),
+      signals_(blocked_signals()),
+      context_{.united = united,
+               .open_files = passing.open_files,
+               .housekeeper = passing.housekeeper,
+               .locks = locks_,
+               .waiters = waiters_,
+               .options = options,
+               .statistics = statistics_,
+               .restarts = restarts_} {
+    context_.generation = random_generation();
+    context_.entry_timeout = seconds(options.cache.entry);
+    context_.negative_timeout = seconds(options.cache.negative_entry);
+    context_.attribute_timeout = seconds(options.cache.attributes);
+}
+
+Server::~Server() {
+    passing_.housekeeper.stop();
+    constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
+    passing_.open_files.close_idle(kAll, kAll);
+    passing_.registrar.set_device(-1);
+}
+
+std::expected<void, SessionError> Server::open_session(const std::string& mountpoint) {
+    MountArguments arguments(options_);
+    const fuse_lowlevel_ops table = operations(options_);
+    session_.reset(fuse_session_new(arguments.get(), &table, sizeof table, &context_));
+    if (!session_) return refuse("libfuse refused the mount options (see above)");
+    context_.session = session_.get();
+    if (fuse_session_mount(session_.get(), mountpoint.c_str()) != 0) {
+        return refuse(fmt::format("{}: could not be mounted (see above)", mountpoint));
+    }
+    passing_.registrar.set_device(fuse_session_fd(session_.get()));
+    return {};
+}
+
+std::expected<void, SessionError> Server::mount() {
+    if (auto opened = open_session(options_.mountpoint); !opened) return opened;
+    if (const auto begun = begin(); !begun) {
+        fuse_session_unmount(session_.get());
+        rings_.stop();
+        return refuse(fmt::format("{}: the kernel did not begin: {}", options_.mountpoint,
+                                  begun.error().message()));
+    }
+    return {};
+}
+
+// Answers FUSE_INIT, and starts the rings if they are wanted and to be had.
+Result<void> Server::begin() {
+    std::uint64_t further = further_init_flags();
+    if (options_.io_uring && options_.locks == config::LockScope::Branch) {
+        // Who waits for a lock is answered by another thread (ring_loop.h).
+        spdlog::warn("no io_uring with locks: branch; requests come through the device");
+    } else if (options_.io_uring) {
+        if (const auto prepared = RingLoop::prepare(session_.get())) {
+            further |= kOverIoUring;
+        } else {
+            spdlog::warn("no io_uring: {}; requests come through the device", prepared.error());
+        }
+    }
+    init_ = TRY(answer_init(session_.get(), further));
+    further_agreed(&context_, init_.agreed);
+    if (options_.passthrough.mode == config::PassthroughMode::On && !context_.passthrough) {
+        spdlog::warn("this kernel has no FUSE passthrough: data goes through plyfs");
+    }
+    if ((further & ~init_.agreed & kOverIoUring) != 0) {
+        spdlog::warn("the kernel does not offer io_uring for FUSE, which takes Linux 6.14 and Y in "
+                     "/sys/module/fuse/parameters/enable_uring: requests come through the device");
+    }
+    if ((init_.agreed & kOverIoUring) != 0) {
+        context_.rings = true;
+        TRY(rings_.start({session_.get(), options_.debug}, init_.largest_payload));
+    }
+    return {};
+}
+
+std::expected<void, SessionError> Server::take_over(Predecessor::State state) {
+    // libfuse takes the descriptor of a device for the mountpoint, and owns it from then on.
+    const std::string device = fmt::format("/dev/fd/{}", state.device.get());
+    if (auto opened = open_session(device); !opened) return opened;
+    std::ignore = state.device.release();
+    if (const auto taken = take_records(state); !taken) {
+        return refuse(taken.error() == EPROTO
+                          ? std::string("what was handed over is not what this plyfs expects: "
+                                        "unmount and mount again")
+                          : std::string(taken.error().message()));
+    }
+    return {};
+}
+
+Result<void> Server::take(const SavedSession& saved) {
+    context_.generation = saved.generation;
+    connection_ = saved.connection;
+    restarts_.set_done(saved.restarts);
+    init_.agreed = saved.agreed;
+    init_.request.assign(saved.init_request.begin(), saved.init_request.end());
+    init_.reply.assign(saved.init_reply.begin(), saved.init_reply.end());
+    init_ = TRY(repeat_init(session_.get(), init_));
+    further_agreed(&context_, init_.agreed);
+    return {};
+}
+
+Result<void> Server::take_records(Predecessor::State& state) {
+    struct Taking {
+        Server& server;
+        TakenDescriptors& descriptors;
+        UnionRestoration united;
+        bool begun = false;
+
+        Result<void> operator()(const SavedSession& saved) {
+            begun = true;
+            return server.take(saved);
+        }
+        Result<void> operator()(const SavedLock& lock) {
+            server.locks_.restore(lock.node, lock.owner, TRY(descriptors.take(lock.descriptor)));
+            return {};
+        }
+        Result<void> operator()(const SavedExpiry& name) {
+            server.passing_.housekeeper.keep(name.parent, name.name);
+            return {};
+        }
+        Result<void> operator()(const passthrough::SavedOpened& opened) {
+            server.passing_.open_files.restore(opened);
+            return {};
+        }
+        Result<void> operator()(SavedState&& saved) { return united.add(std::move(saved)); }
+    };
+    Taking taking{*this, state.descriptors, UnionRestoration(united_, state.descriptors)};
+    TRY(read_records(state.records.get(), [&](Record&& record) -> Result<void> {
+        return std::visit([&](auto&& saved) { return taking(std::move(saved)); },
+                          std::move(record));
+    }));
+    if (!taking.begun) return fail(EPROTO);
+    return taking.united.finish();
+}
+
+void Server::say_ready(const std::function<void()>& ready) {
+    if (connection_ == 0) {
+        struct stat mounted{};
+        // Served by the loop: the mount answers. Also tells its connection.
+        if (::stat(options_.mountpoint.c_str(), &mounted) != 0) {
+            spdlog::error("{}: does not answer", options_.mountpoint);
+        }
+        connection_ = minor(mounted.st_dev);
+    }
+    ready();
+}
+
+Ended Server::run(const std::function<void()>& ready) {
+    passing_.housekeeper.start(session_.get());
+    passing_.housekeeper.backing_idle();  // what is attached since before
+    Ended ended;
+    {
+        DeviceLoop loop({session_.get(), options_.debug}, thread_count(context_), statistics_, [&] {
+            const std::uint64_t one = 1;
+            if (::write(ended_.get(), &one, sizeof one) != sizeof one) std::abort();
+        });
+        say_ready(ready);
+        ended = wait(loop);
+    }
+    rings_.stop();
+    waiters_.end();
+    if (ended.successor != 0) {
+        passing_.housekeeper.stop();
+        passing_.open_files.leave(given_ids());
+        return ended;
+    }
+    passing_.housekeeper.stop();
+    fuse_session_unmount(session_.get());
+    return ended;
+}
+
+Ended Server::wait(DeviceLoop& loop) {
+    for (;;) {
+        std::array<pollfd, 3> waiting{
+            {{signals_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}, {restarts_.event(), POLLIN, 0}}};
+        const int ready =
+            ::poll(waiting.data(), waiting.size(), asked_to_end_ ? kGraceMilliseconds : -1);
+        if (ready < 0 && errno == EINTR) continue;
+        if ((waiting[1].revents & POLLIN) != 0) return {};
+        if (ready == 0) {
+            spdlog::warn("{} is still in use: its open files are cut off", options_.mountpoint);
+            abort_connection(connection_);
+            continue;
+        }
+        if ((waiting[2].revents & POLLIN) != 0) {
+            restarts_.answered();
+            const auto successor = hand_over(loop);
+            if (successor) {
+                spdlog::info("{}: process {} goes on", options_.mountpoint, *successor);
+                return {*successor};
+            }
+            spdlog::warn("{}: not restarted: {}", options_.mountpoint, successor.error());
+            restarts_.set_failed(successor.error());
+        }
+        signalfd_siginfo signal{};
+        if (::read(signals_.get(), &signal, sizeof signal) != sizeof signal) continue;
+        if (signal.ssi_signo != SIGHUP) unmount_for(signal.ssi_signo);  // nothing to read anew yet
+    }
+}
+
+void Server::unmount_for(unsigned signal) {
+    spdlog::info("signal {}: unmounting {}", signal, options_.mountpoint);
+    if (!asked_to_end_) {
+        asked_to_end_ = true;
+        return detach(options_.mountpoint);
+    }
+    spdlog::warn("{} is still in use: its open files are cut off", options_.mountpoint);
+    abort_connection(connection_);
+}
+
+std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop) {
+    if (asked_to_end_) return std::unexpected("it is being unmounted");
+    // The kernel knows the rings of a process as its own.
+    if (context_.rings) return std::unexpected("not possible with io_uring");
+    constexpr auto kWaiting = "somebody waits for a lock of a file in it (locks: branch)";
+    if (waiters_.size() > 0) return std::unexpected(kWaiting);
+    std::optional<Successor> successor;
+    {
+        auto started = Successor::start();
+        if (!started) return std::unexpected(started.error());
+        successor.emplace(*std::move(started));
+    }
+    if (auto prepared = successor->prepare(options_, text_, united_.branches()); !prepared) {
+        return std::unexpected(prepared.error());
+    }
+    const auto until = std::chrono::steady_clock::now() + kCopyPatience;
+    while (united_.counts().copy_ups.running > 0 && std::chrono::steady_clock::now() < until) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    // What it has to tell the kernel may wait for somebody who waits for an answer.
+    passing_.housekeeper.pause();
+    if (!loop.stop(kStopPatience)) {
+        passing_.housekeeper.resume();
+        return std::unexpected("requests that take long are being served; try again later");
+    }
+    auto handed = waiters_.size() > 0 ? std::unexpected<std::string>(kWaiting)
+                                      : hand_over_stopped(*successor);
+    if (handed) return handed;
+    successor.reset();  // before anybody is served: no two processes serve at once
+    loop.resume();
+    passing_.housekeeper.resume();
+    return handed;
+}
+
+std::expected<pid_t, std::string> Server::hand_over_stopped(Successor& successor) {
+    constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
+    passing_.open_files.close_idle(kAll, kAll);
+    GivenDescriptors descriptors;
+    const auto records = save(descriptors);
+    if (!records) {
+        return std::unexpected(
+            fmt::format("the state could not be written down: {}", records.error().message()));
+    }
+    if (const auto given = successor.give(records->get(), fuse_session_fd(session_.get()),
+                                          descriptors.all());
+        !given) {
+        return std::unexpected(given.error());
+    }
+    return successor.commit();
+}
+
+passthrough::OpenFiles::Ids Server::given_ids() const {
+    return context_.reuses ? passthrough::OpenFiles::Ids::Needed
+                           : passthrough::OpenFiles::Ids::All;
+}
+
+Result<UniqueFd> Server::save(GivenDescriptors& descriptors) const {
+    RecordWriter writer = TRY(RecordWriter::create());
+    writer.add(SavedSession{.generation = context_.generation,
+                            .connection = connection_,
+                            .restarts = restarts_.status().done + 1,
+                            .agreed = init_.agreed,
+                            .init_request = {init_.request.begin(), init_.request.end()},
+                            .init_reply = {init_.reply.begin(), init_.reply.end()}});
+    united_.save(descriptors, [&](const SavedState& state) { writer.add(state); });
+    passing_.open_files.save(
+        given_ids(), [&](const passthrough::SavedOpened& opened) { writer.add(opened); });
+    locks_.save([&](std::uint64_t node, std::uint64_t owner, int descriptor) {
+        writer.add(SavedLock{node, owner, descriptors.add(descriptor)});
+    });
+    for (const Housekeeper::Name& name : passing_.housekeeper.names()) {
+        writer.add(SavedExpiry{name.parent, name.name});
+    }
+    return writer.finish();
+}
+
+}  // namespace plyfs::session
