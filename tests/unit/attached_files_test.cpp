@@ -3,9 +3,11 @@
 // Backings that are left with the kernel, which opens files by them without asking: against a model
 // of what patch 5 of kernel/ does (docs/kernel-open.md).
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <random>
 #include <vector>
 
@@ -23,30 +25,32 @@ class Kernel final : public Registrar {
 public:
     Result<BackingId> open_backing(int descriptor, BackingUse use) override {
         if (refuse) return fail(EMFILE);
-        ids_.emplace(++last_, Backing{descriptor, use == BackingUse::Attached, 0, false, false});
+        ids_.emplace(++last_, std::make_shared<Backing>(
+                                  Backing{descriptor, use == BackingUse::Attached, 0, false, false}));
         return last_;
     }
     std::uint32_t close_backing(BackingId id) override {
         const auto found = ids_.find(id);
         if (found == ids_.end()) return 0;
-        found->second.attached = false;
-        const std::uint32_t opens =
-            found->second.node == 0 ? 0 : inodes_[found->second.node].by_kernel;
+        Backing& backing = *found->second;
+        backing.attached = false;
+        const std::uint32_t opens = backing.node == 0 ? 0 : inodes_[backing.node].by_kernel;
         if (opens == 0) ids_.erase(found);
         return opens;
     }
     Result<void> rebind_backing(BackingId id, int descriptor) override {
         const auto found = ids_.find(id);
         if (found == ids_.end()) return fail(ENOENT);
-        if (found->second.written) return fail(EBUSY);
-        found->second.file = descriptor;
+        if (found->second->written) return fail(EBUSY);
+        found->second->file = descriptor;
         return {};
     }
 
     // What it does with an open(2): by itself (true), or it asks.
     bool open_by_itself(std::uint64_t node, bool writes) {
-        const Backing* const backing = attached_to(node);
-        if (writes || backing == nullptr) return false;
+        const std::shared_ptr<Backing> backing = attached_to(node);
+        if (writes || !backing) return false;
+        inodes_[node].backing = backing;
         ++inodes_[node].by_kernel;
         return true;
     }
@@ -58,16 +62,27 @@ public:
             ++(answer.mode == Cached ? inode.cached : inode.direct);
             return true;
         }
+        const bool passes = inode.by_kernel + inode.passing > 0;
+        if (answer.backing_id == 0) {
+            // FUSE_PASSTHROUGH_REUSE. ESTALE where there is nothing: the caller asks once more.
+            if (!reuses || !passes) return false;
+            ++inode.passing;
+            if (writes) inode.backing->written = true;
+            return true;
+        }
         const auto found = ids_.find(answer.backing_id);
         if (found == ids_.end() || inode.cached > 0) return false;
-        if (inode.by_kernel + inode.passing > 0 && inode.id != answer.backing_id) return false;
-        inode.id = answer.backing_id;
+        const std::shared_ptr<Backing> backing = found->second;
+        // FUSE_PASSTHROUGH_SAME_INODE
+        const bool same = inode.backing == backing ||
+                          (reuses && passes && inode.backing->file == backing->file);
+        if (passes && !same) return false;
+        if (!passes) inode.backing = backing;
         ++inode.passing;
-        Backing& backing = found->second;
-        if (writes) backing.written = true;
-        if (backing.may_attach && backing.node == 0) {
-            backing.node = node;
-            backing.attached = true;
+        if (writes) backing->written = true;
+        if (backing->may_attach && backing->node == 0) {
+            backing->node = node;
+            backing->attached = true;
         }
         return true;
     }
@@ -82,16 +97,17 @@ public:
     bool evict(std::uint64_t node) {
         const Inode& inode = inodes_[node];
         if (inode.by_kernel + inode.passing + inode.cached + inode.direct > 0) return false;
-        std::erase_if(ids_, [&](const auto& entry) { return entry.second.node == node; });
+        std::erase_if(ids_, [&](const auto& entry) { return entry.second->node == node; });
         inodes_.erase(node);
         return true;
     }
     // What a reader that is open in passthrough reads.
-    int file_of(std::uint64_t node) { return ids_.at(inodes_[node].id).file; }
+    int file_of(std::uint64_t node) { return inodes_[node].backing->file; }
     std::uint32_t opened_by_itself(std::uint64_t node) { return inodes_[node].by_kernel; }
     std::size_t ids() const { return ids_.size(); }
 
     bool refuse = false;
+    bool reuses = false;
 
 private:
     struct Backing {
@@ -102,23 +118,20 @@ private:
         bool written;
     };
     struct Inode {
-        BackingId id = 0;
+        std::shared_ptr<Backing> backing;
         std::uint32_t by_kernel = 0;
         std::uint32_t passing = 0;
         std::uint32_t cached = 0;
         std::uint32_t direct = 0;
     };
-    Backing* attached_to(std::uint64_t node) {
-        for (auto& [id, backing] : ids_) {
-            if (backing.attached && backing.node == node) {
-                inodes_[node].id = id;
-                return &backing;
-            }
+    std::shared_ptr<Backing> attached_to(std::uint64_t node) const {
+        for (const auto& [id, backing] : ids_) {
+            if (backing->attached && backing->node == node) return backing;
         }
         return nullptr;
     }
     BackingId last_ = 0;
-    std::map<BackingId, Backing> ids_;
+    std::map<BackingId, std::shared_ptr<Backing>> ids_;
     std::map<std::uint64_t, Inode> inodes_;
 };
 
@@ -287,10 +300,65 @@ TEST_CASE("a handle changes nothing of how a file is open", "[passthrough][attac
     CHECK(files.counts().attached == 1);
 }
 
+TEST_CASE("files that are open since before a restart are opened again", "[passthrough][restart]") {
+    Kernel kernel;
+    kernel.reuses = GENERATE(false, true);
+    const auto ids = kernel.reuses ? OpenFiles::Ids::Needed : OpenFiles::Ids::All;
+    OpenFiles before(kernel, {});
+    REQUIRE(kernel.take(1, true, *before.attach(opening(1, 10, true))));
+    REQUIRE(kernel.take(2, true, *before.attach(opening(2, 20, true))));
+    OpenFiles after(kernel, {});
+    before.save(ids, [&](const SavedOpened& saved) { after.restore(saved); });
+    before.leave(ids);
+    CHECK(kernel.ids() == (kernel.reuses ? 0 : 2));
+    CHECK(before.counts().backings == (kernel.reuses ? 0 : 2));
+
+    const auto second = after.attach(opening(1, 10, true));
+    REQUIRE(second);
+    CHECK((second->backing_id == 0) == kernel.reuses);
+    CHECK(kernel.take(1, true, *second));
+    CHECK(after.counts().registrations == 0);
+    CHECK(after.attach(opening(1, 11, true)).error() == ESTALE);
+
+    // The file may have been closed for the last time: the server is told of that later.
+    kernel.close(1, false, Passthrough);
+    after.detach(1, true);
+    SECTION("by an id of their own once one was closed") {
+        const auto third = after.attach(opening(1, 10, true));
+        REQUIRE(third);
+        CHECK(third->backing_id != 0);
+        CHECK(kernel.take(1, true, *third));
+        CHECK(after.counts().registrations == (kernel.reuses ? 1 : 0));
+        kernel.close(1, false, Passthrough);
+        after.detach(1, true);
+    }
+    SECTION("or not at all where that is refused") {
+        kernel.refuse = kernel.reuses;
+        const auto third = after.attach(opening(1, 10, true));
+        if (kernel.reuses) {
+            CHECK(third.error() == ETXTBSY);
+        } else {
+            CHECK(kernel.take(1, true, *third));
+            kernel.close(1, false, Passthrough);
+            after.detach(1, true);
+        }
+    }
+    kernel.close(1, false, Passthrough);
+    after.detach(1, true);
+    after.detach(2, true);
+    after.close_idle(kEver, kEver);
+    CHECK(kernel.ids() == 0);
+    CHECK(after.counts().backings == 0);
+}
+
 TEST_CASE("no answer about attached files is refused by the kernel",
           "[passthrough][attach][model]") {
     Kernel kernel;
-    OpenFiles files(kernel, {});
+    // With and without what makes restarts need fewer ids.
+    kernel.reuses = GENERATE(false, true);
+    const auto ids = kernel.reuses ? OpenFiles::Ids::Needed : OpenFiles::Ids::All;
+    auto files = std::make_unique<OpenFiles>(kernel, nullptr);
+    std::uint64_t reused = 0;
     struct Open {
         std::uint64_t node;
         bool writes;
@@ -304,7 +372,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
     std::uint64_t by_itself = 0;
     std::mt19937 random(20'261'121);
     const auto release = [&] {
-        for (const Open& file : released) files.detach(file.node, file.writes);
+        for (const Open& file : released) files->detach(file.node, file.writes);
         released.clear();
     };
     for (int step = 0; step < 100'000; ++step) {
@@ -327,11 +395,27 @@ TEST_CASE("no answer about attached files is refused by the kernel",
                 asked.follows = lower && !writes;
                 asked.copied = !asked.follows;
                 kernel.refuse = random() % 20 == 0;
-                const auto attached = files.attach(asked);
+                auto attached = files->attach(asked);
+                if (attached && attached->mode == Passthrough && attached->backing_id == 0) {
+                    ++reused;
+                    if (!kernel.take(node, writes, *attached)) {
+                        // The RELEASE of what failed comes before the caller asks once more.
+                        files->detach(node, writes);
+                        attached = files->attach(asked);
+                        REQUIRE((!attached || kernel.take(node, writes, *attached)));
+                    }
+                } else {
+                    REQUIRE((!attached || kernel.take(node, writes, *attached)));
+                }
+                // Only what nobody moves is refused to the caller: here, nothing but files that
+                // need another id since a restart, which was refused.
+                if (!attached) {
+                    REQUIRE(attached.error() == ETXTBSY);
+                    REQUIRE((kernel.refuse && kernel.reuses));
+                    kernel.refuse = false;
+                    break;
+                }
                 kernel.refuse = false;
-                // Only what nobody moves is refused to the caller: here, nothing.
-                REQUIRE(attached);
-                REQUIRE(kernel.take(node, writes, *attached));
                 open.push_back({node, writes, false, attached->mode});
                 break;
             }
@@ -349,13 +433,20 @@ TEST_CASE("no answer about attached files is refused by the kernel",
             case 6:
                 if (kernel.evict(node) && random() % 2 == 0) {
                     release();
-                    files.forget(node);
+                    files->forget(node);
                     real.erase(node);
                 }
                 break;
             default:
-                if (random() % 4 == 0) files.close_idle(kEver, kEver);
+                if (random() % 4 == 0) files->close_idle(kEver, kEver);
                 if (random() % 4 == 0) release();
+                if (random() % 50 == 0) {
+                    files->close_idle(kEver, kEver);
+                    auto successor = std::make_unique<OpenFiles>(kernel, nullptr);
+                    files->save(ids, [&](const SavedOpened& saved) { successor->restore(saved); });
+                    files->leave(ids);
+                    files = std::move(successor);
+                }
         }
         // Who reads in passthrough reads the file as it is now.
         for (const Open& file : open) {
@@ -363,15 +454,16 @@ TEST_CASE("no answer about attached files is refused by the kernel",
         }
     }
     CHECK(by_itself > 1'000);
+    CHECK((reused > 100) == kernel.reuses);
     for (const Open& file : open) {
         kernel.close(file.node, file.by_kernel, file.mode);
         if (!file.by_kernel) released.push_back(file);
     }
     release();
-    files.close_idle(kEver, kEver);
+    files->close_idle(kEver, kEver);
     CHECK(kernel.ids() == 0);
-    CHECK(files.counts().backings == 0);
-    CHECK(files.counts().attached == 0);
+    CHECK(files->counts().backings == 0);
+    CHECK(files->counts().attached == 0);
 }
 
 }  // namespace plyfs::passthrough::test
