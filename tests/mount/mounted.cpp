@@ -223,6 +223,9 @@ Mount::Mount(const std::string& source, const std::string& options, Style style,
         }
     }
     mounted();
+    if (style == Style::Background && std::getenv("PLYFS_TEST_RESTARTS") != nullptr) {
+        restarter_ = std::make_unique<Restarter>(program_, path_, daemon_);
+    }
 }
 
 Mount Mount::adopt(const std::string& mountpoint) {
@@ -236,7 +239,8 @@ Mount Mount::adopt(const std::string& mountpoint) {
 
 Mount::Mount(Mount&& other) noexcept
     : path_(std::move(other.path_)), log_(std::move(other.log_)),
-      program_(std::move(other.program_)), daemon_(std::exchange(other.daemon_, 0)), connection_(std::exchange(other.connection_, 0)) {}
+      program_(std::move(other.program_)), daemon_(std::exchange(other.daemon_, 0)),
+      connection_(std::exchange(other.connection_, 0)), restarter_(std::move(other.restarter_)) {}
 
 void Mount::mounted() {
     REQUIRE(daemon_ > 0);
@@ -259,6 +263,7 @@ std::string Mount::path(std::string_view name) const {
 }
 
 void Mount::unmount() {
+    stop_restarting();
     // A daemon that was just seen to be mounted may be looking at its mountpoint itself.
     Outcome unmounted = outcome(::umount2(path_.c_str(), UMOUNT_NOFOLLOW));
     for (int attempt = 0; unmounted == EBUSY && attempt < 100; ++attempt) {
@@ -271,14 +276,15 @@ void Mount::unmount() {
 }
 
 Ran Mount::try_restart() const {
+    stop_restarting();
     return run({program_, "restart", path_});
 }
 
 void Mount::restart() {
+    const pid_t before = daemon();
     const Ran ran = try_restart();
     INFO(ran.output);
     REQUIRE(ran.status == 0);
-    const pid_t before = daemon_;
     follow_daemon(nlohmann::json::parse(get_xattr(path_, "user.plyfs.stats")));
     if (log_.empty()) CHECK(daemon_ != before);
 }
@@ -293,7 +299,20 @@ void Mount::follow_daemon(const nlohmann::json& statistics) {
     CHECK(status == 0);
 }
 
+pid_t Mount::daemon() const {
+    stop_restarting();
+    return daemon_;
+}
+
+void Mount::stop_restarting() const {
+    if (!restarter_) return;
+    daemon_ = restarter_->stop();
+    restarter_.reset();
+    REQUIRE(daemon_ > 0);
+}
+
 void Mount::expect_end() {
+    stop_restarting();
     const pid_t daemon = std::exchange(daemon_, 0);
     const bool ended = wait_until_ended(daemon, kSecondsToEnd);
     CHECK(ended);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 
 #include "mount/loop_file_system.h"
 #include "mount/process.h"
+#include "mount/restarter.h"
 
 namespace plyfs::test {
 
@@ -59,7 +61,8 @@ public:
     };
 
     // Mounts at a new directory. `options` follow -o; minfreespace=0 stands before them, because
-    // file systems of tests are small.
+    // file systems of tests are small. With PLYFS_TEST_RESTARTS in the environment the daemon is
+    // restarted all the time (Style::Background).
     explicit Mount(const std::string& source, const std::string& options = "",
                    Style style = Style::Background, const std::string& program = PLYFS_BINARY);
     // Adopts what was mounted at `mountpoint` by other means, with its daemon.
@@ -72,7 +75,8 @@ public:
 
     const std::string& path() const noexcept { return path_; }
     std::string path(std::string_view name) const;
-    pid_t daemon() const noexcept { return daemon_; }
+    // It is not restarted any more where it was all the time.
+    pid_t daemon() const;
     unsigned connection() const noexcept { return connection_; }
     RequestLog requests() const { return RequestLog(log_); }
 
@@ -92,12 +96,14 @@ public:
 private:
     Mount() = default;
     void mounted();
+    void stop_restarting() const;
 
     std::string path_;
     std::string log_;
     std::string program_ = PLYFS_BINARY;
-    pid_t daemon_ = 0;
+    mutable pid_t daemon_ = 0;
     unsigned connection_ = 0;
+    mutable std::unique_ptr<Restarter> restarter_;
 };
 
 // Whether something is mounted there, and the options of the mount and its type.
