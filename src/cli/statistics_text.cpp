@@ -149,6 +149,12 @@ std::string requests_text(const Json& requests) {
     return text;
 }
 
+std::string restarts_text(const Json& report) {
+    const auto daemon = report.find("daemon");  // earlier versions do not restart
+    const std::uint64_t restarts = daemon == report.end() ? 0 : number(*daemon, "restarts");
+    return restarts == 0 ? "" : ", restarted " + count_text(restarts, "time", "times");
+}
+
 std::string text_of(const Json& report) {
     const Json& branches = report.at("branches");
     const std::uint64_t writable = number(branches, "writable");
@@ -168,8 +174,8 @@ std::string text_of(const Json& report) {
         fmt::format_to(std::back_inserter(text), "{:<13}{}\n", name, value);
     };
     line("plyfs",
-         fmt::format("{}, up {}, {}, {} ({} writable)", report.at("version").get<std::string>(),
-                     uptime_text(report.at("uptime_seconds").get<double>()),
+         fmt::format("{}, up {}{}, {}, {} ({} writable)", report.at("version").get<std::string>(),
+                     uptime_text(report.at("uptime_seconds").get<double>()), restarts_text(report),
                      count_text(number(report, "threads"), "thread", "threads"),
                      count_text(writable + number(branches, "read_only"), "branch", "branches"),
                      writable));
@@ -181,7 +187,7 @@ std::string text_of(const Json& report) {
                               passed, share_text(passed, cached + direct), cached,
                               number(opens, "kept_pages"), direct));
     line("backings",
-         fmt::format("{} registered now, {} of them idle, {} attached; {} since the mount",
+         fmt::format("{} registered now, {} of them idle, {} attached; {} since the start",
                      number(backings, "registered"), number(backings, "idle"),
                      number(backings, "attached"), number(backings, "registrations")));
     line("not passed", refused_text(backings.at("refused")));

@@ -120,9 +120,9 @@ struct OpenFilesCounts {
     std::uint64_t backings = 0;       // registered now, idle ones too, as far as is known
     std::uint64_t idle_backings = 0;  // of these, for files that are not open now
     std::uint64_t attached = 0;       // of these, left with the kernel for opening by itself
-    std::uint64_t taken_back = 0;     // attached ones, since the mount, with nothing open
+    std::uint64_t taken_back = 0;     // attached ones, since the start, with nothing open
     std::uint64_t taken_open = 0;     // or with files open that the kernel had opened
-    std::uint64_t registrations = 0;  // since the mount, without those refused
+    std::uint64_t registrations = 0;  // since the start, without those refused
     std::uint64_t rebound = 0;        // backings that were moved to the copy of their file
     std::uint64_t passthrough_opens = 0;
     std::uint64_t cached_opens = 0;

@@ -39,7 +39,7 @@ TEST_CASE("statistics are printed", "[stats]") {
           "kernel       FUSE 7.45: passthrough, no posix-acl\n"
           "open now     12 files, 1 directory\n"
           "opens        230 passthrough (92.0 %), 20 cached, 7 of these with pages kept; 0 direct\n"
-          "backings     12 registered now, 2 of them idle, 4 attached; 210 since the mount\n"
+          "backings     12 registered now, 2 of them idle, 4 attached; 210 since the start\n"
           "not passed   3 stacked too deep, 1 too many open files\n"
           "copy-ups     5 made, 1 of them metadata only, 2 filled later; 3 cloned (1.00 MiB), "
           "1.50 KiB copied; 4 failed, 6 running\n"
@@ -59,6 +59,17 @@ TEST_CASE("statistics of a mount that did nothing are printed", "[stats]") {
     const std::string report(kReport);
     const std::string none = report.substr(0, report.find(R"("requests")")) + R"("requests":{}})";
     CHECK_THAT(statistics_text(none).value(), Catch::Matchers::EndsWith("max\n"));
+}
+
+TEST_CASE("a daemon that was restarted says so", "[stats]") {
+    const auto text = [](const char* restarts) {
+        return statistics_text(changed(R"("threads":4)", std::string(R"("threads":4,"daemon":)") +
+                                                             restarts))
+            .value_or("");
+    };
+    CHECK(text(R"({"restarts":0})").starts_with("plyfs        0.1.0, up 1 h 2 min, 4 threads"));
+    CHECK(text(R"({"restarts":2})").starts_with("plyfs        0.1.0, up 1 h 2 min, restarted 2 "
+                                                "times, 4 threads"));
 }
 
 TEST_CASE("members and buckets of later versions do no harm", "[stats]") {
