@@ -137,14 +137,28 @@ int wait_for_successor(pid_t successor) {
     sigemptyset(&awaited);
     for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&awaited, signal);
     ::sigprocmask(SIG_BLOCK, &awaited, nullptr);
+    std::signal(SIGCHLD, SIG_DFL);
     for (;;) {
         int status = 0;
-        if (::waitpid(successor, &status, WNOHANG) == successor) {
-            return WIFEXITED(status) ? WEXITSTATUS(status) : cli::kFailure;
-        }
+        const pid_t ended = ::waitpid(successor, &status, WNOHANG);
+        if (ended == successor && WIFEXITED(status)) return WEXITSTATUS(status);
+        if (ended != 0) return cli::kFailure;
         int signal = 0;
         ::sigwait(&awaited, &signal);
         if (signal != SIGCHLD) ::kill(successor, signal);
+    }
+}
+
+// Those that were sent to this process until now, and were for the mount.
+void hand_on_signals(pid_t successor) {
+    sigset_t pending;
+    sigemptyset(&pending);
+    for (const int signal : {SIGTERM, SIGINT}) sigaddset(&pending, signal);
+    constexpr timespec kNow{};
+    for (;;) {
+        const int signal = ::sigtimedwait(&pending, nullptr, &kNow);
+        if (signal <= 0) return;
+        ::kill(successor, signal);
     }
 }
 
@@ -154,7 +168,9 @@ int end(const config::Options& options, const std::expected<session::Ended, sess
         spdlog::error("{}", served.error().text);
         return failure;
     }
-    if (served->successor != 0 && in_front(options)) return wait_for_successor(served->successor);
+    if (served->successor == 0) return cli::kSuccess;
+    if (in_front(options)) return wait_for_successor(served->successor);
+    hand_on_signals(served->successor);
     return cli::kSuccess;
 }
 
@@ -204,7 +220,7 @@ int run(const cli::MountCommand& command) {
 
 // Anything that is wrong is the daemon's to tell: the successor's own messages go nowhere yet.
 int run(const cli::TakeOverCommand& command) {
-    const auto predecessor = session::Predecessor::meet(command.channel);
+    auto predecessor = session::Predecessor::meet(command.channel);
     if (!predecessor) {
         fmt::print(stderr, "plyfs: take-over {}\n", predecessor.error());
         return cli::kUsage;

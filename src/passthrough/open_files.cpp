@@ -281,30 +281,28 @@ void OpenFiles::take_back_attached(Shard& shard, Clock::time_point since) {
     }
 }
 
-void OpenFiles::save(Ids ids, const std::function<void(const SavedOpened&)>& visit) const {
+void OpenFiles::save(const std::function<void(const SavedOpened&)>& visit) const {
     for (const Shard& shard : shards_) {
         const Lock lock(shard.mutex);
         for (const auto& [node, opened] : shard.nodes) {
             visit({.node = node,
                    .mode = opened.mode,
-                   .backing_id = is_given(opened, ids) ? opened.backing_id : 0,
+                   .backing_id = opened.backing_id,
                    .real = opened.real,
                    .follows = opened.follows,
                    .opens = opened.opens,
                    .mappers = opened.mappers,
                    .passed = opened.passed,
                    .mapped = opened.mapped,
-                   .attached = opened.attached});
+                   .attached = opened.attached,
+                   .inherited = opened.inherited});
         }
     }
 }
 
-void OpenFiles::leave(Ids ids) {
+void OpenFiles::leave() {
     for (Shard& shard : shards_) {
         const Lock lock(shard.mutex);
-        for (auto& [node, opened] : shard.nodes) {
-            if (!is_given(opened, ids)) close_backing(opened);
-        }
         shard.nodes.clear();
         shard.idle.clear();
         shard.attached.clear();
@@ -324,8 +322,7 @@ void OpenFiles::restore(const SavedOpened& saved) {
     opened.passed = saved.passed;
     opened.mapped = saved.mapped;
     opened.attached = saved.attached;
-    opened.inherited =
-        saved.opens > 0 && saved.mode == IoMode::Passthrough && saved.backing_id == 0;
+    opened.inherited = saved.inherited;
     if (saved.backing_id != 0) {
         opened.registrations = 1;
         ++backings_;
@@ -334,6 +331,18 @@ void OpenFiles::restore(const SavedOpened& saved) {
     opened.attached_since = Clock::now();
     shard.attached.push_back({saved.node, opened.attached_since});
     ++attached_;
+}
+
+void OpenFiles::close_inherited() {
+    for (Shard& shard : shards_) {
+        const Lock lock(shard.mutex);
+        for (auto& [node, opened] : shard.nodes) {
+            const bool passes = opened.opens > 0 && opened.mode == IoMode::Passthrough;
+            if (!passes || opened.follows || opened.attached || opened.backing_id == 0) continue;
+            close_backing(opened);
+            opened.inherited = true;
+        }
+    }
 }
 
 bool OpenFiles::passes(std::uint64_t node) const {

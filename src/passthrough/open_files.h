@@ -144,6 +144,7 @@ struct SavedOpened {
     bool passed = false;
     bool mapped = false;
     bool attached = false;
+    bool inherited = false;
 };
 
 class OpenFiles {
@@ -186,22 +187,16 @@ public:
 
     OpenFilesCounts counts() const;
 
-    // Which ids a successor process gets.
-    enum class Ids : std::uint8_t {
-        All,
-        // Those that it may have to move or to take back. Opens of other files that are passed
-        // through need none where the kernel has FUSE_PASSTHROUGH_REUSE: they go by the backing
-        // that the inode has, and later ones by an id of their own, which
-        // FUSE_PASSTHROUGH_SAME_INODE allows.
-        Needed,
-    };
     // Calls visit(saved) for each node of which something is to be known, while nothing is opened.
-    void save(Ids ids, const std::function<void(const SavedOpened&)>& visit) const;
-    // The successor has taken them over: the ids that it did not get are closed, and nothing here
-    // is of any use any more.
-    void leave(Ids ids);
+    void save(const std::function<void(const SavedOpened&)>& visit) const;
+    // A successor process has taken them over: nothing is closed, and this of no use any more.
+    void leave();
     // In the successor, before the first open.
     void restore(const SavedOpened& saved);
+    // There too, where the kernel has FUSE_PASSTHROUGH_REUSE: closes the ids that need not be moved
+    // or taken back. Other opens of these files go by the backing that the inode has, and later
+    // ones by an id of their own, which FUSE_PASSTHROUGH_SAME_INODE allows.
+    void close_inherited();
 
 private:
     struct Opened {
@@ -240,9 +235,6 @@ private:
     // Another open of what is passed through.
     Result<void> share_backing(Shard& shard, const Opening& opening, Opened& opened,
                                std::optional<Errno>& refusal) REQUIRES(shard.mutex);
-    static bool is_given(const Opened& opened, Ids ids) {
-        return ids == Ids::All || opened.follows || opened.attached;
-    }
     // Gives `opened` a backing; where that is refused, the mode to use instead.
     IoMode register_backing(Shard& shard, const Opening& opening, Opened& opened,
                             std::optional<Errno>& refusal) REQUIRES(shard.mutex);

@@ -6,12 +6,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <thread>
 
 #include "session/request_server.h"
 #include "session/statistics.h"
+#include "sys/mutex.h"
 
 namespace plyfs::session {
 
@@ -21,33 +24,40 @@ class DeviceLoop {
 public:
     DeviceLoop(RequestServer server, std::size_t threads, Statistics& statistics,
                std::function<void()> ended);
-    // Waits for the threads: the connection must have ended or been aborted.
+    // Waits for the threads: the connection must have ended or been aborted, or stop() worked.
     ~DeviceLoop();
     DeviceLoop(const DeviceLoop&) = delete;
     DeviceLoop& operator=(const DeviceLoop&) = delete;
 
     // Lets the threads finish what they serve and reads no more requests: those wait in the kernel.
     // False: that took longer than `patience`, or the connection has ended; serving goes on then.
-    // Threads that read are sent SIGUSR1, which allow_stopping() makes harmless.
-    bool stop(std::chrono::milliseconds patience);
+    // The device, and so whatever process has it open, is non-blocking until begin_reading().
+    bool stop(std::chrono::milliseconds patience) EXCLUDES(mutex_);
     // After stop(): goes on.
-    void resume();
-    static void allow_stopping();
+    void resume() EXCLUDES(mutex_);
+
+    // Before the first request, also of a device that somebody else has stopped to read. Threads
+    // that read are woken by SIGUSR1, which does nothing else from then on.
+    static void begin_reading(int device);
 
 private:
     struct Worker {
         std::thread thread;
-        ThreadStatistics* statistics = nullptr;
-        std::atomic<bool> reading{false};
-        std::atomic<bool> done{false};   // the thread has ended,
-        std::atomic<bool> ended{false};  // since the connection has
+        // Changed before and after each reading: odd while it reads.
+        std::atomic<std::uint64_t> readings{0};
     };
-    void start(Worker& worker);
-    void run(Worker& worker);
+    void run(Worker& worker, ThreadStatistics& statistics);
+    // Waits as long as the loop is stopped. False: for ever.
+    bool park() EXCLUDES(mutex_);
+    bool all_parked() EXCLUDES(mutex_);
 
     const RequestServer server_;
     const std::function<void()> ended_;
-    std::atomic<bool> stopping_{false};
+    std::atomic<bool> stopping_{false};  // changed with mutex_
+    Mutex mutex_;
+    std::condition_variable_any changed_;
+    bool leaving_ GUARDED_BY(mutex_) = false;
+    std::size_t parked_ GUARDED_BY(mutex_) = 0;
     std::atomic<std::size_t> serving_;  // threads for which the connection has not ended
     std::deque<Worker> workers_;
 };

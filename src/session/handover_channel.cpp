@@ -37,9 +37,10 @@ std::vector<UniqueFd> descriptors_of(msghdr& header) {
 
 }  // namespace
 
-HandoverChannel::HandoverChannel(UniqueFd socket, std::chrono::seconds patience)
+HandoverChannel::HandoverChannel(UniqueFd socket, std::optional<std::chrono::seconds> patience)
     : socket_(std::move(socket)) {
-    const timeval limit{patience.count(), 0};
+    if (!patience) return;
+    const timeval limit{patience->count(), 0};
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
@@ -93,6 +94,7 @@ Result<HandoverChannel::Message> HandoverChannel::receive() const {
     if (size < 0) return fail(Errno::last());
     message.descriptors = descriptors_of(header);
     if ((header.msg_flags & MSG_CTRUNC) != 0) return fail(EMFILE);
+    if ((header.msg_flags & MSG_TRUNC) != 0) return fail(EMSGSIZE);
     if (size == 0) return fail(EPIPE);
     message.text.resize(static_cast<std::size_t>(size));
     return message;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,8 +18,9 @@ namespace plyfs::session {
 
 class HandoverChannel {
 public:
-    // The other end may be kept waiting, in both directions, for at most `patience`.
-    HandoverChannel(UniqueFd socket, std::chrono::seconds patience);
+    // The other end may take its time, in both directions, for `patience`; without: for ever, as
+    // long as it is there.
+    explicit HandoverChannel(UniqueFd socket, std::optional<std::chrono::seconds> patience = {});
 
     struct Message {
         std::string text;
@@ -27,10 +29,10 @@ public:
     // At most 64 KiB, and a dozen descriptors, which stay the caller's. EPIPE, ECONNRESET: the
     // other end is gone. EAGAIN: it does not read.
     Result<void> send(std::string_view text, std::span<const int> descriptors = {}) const;
-    // Any number, in messages of their own.
+    // The same of any number, in messages of their own.
     Result<void> send_descriptors(const std::vector<int>& descriptors) const;
-    // EPIPE: the other end is gone. EAGAIN: nothing came. EMFILE: this process may not have so many
-    // descriptors.
+    // EPIPE, ECONNRESET: the other end is gone. EAGAIN: nothing came. EMFILE: this process may not
+    // have so many descriptors. EMSGSIZE: the message is longer than one can be.
     Result<Message> receive() const;
     Result<std::vector<UniqueFd>> receive_descriptors(std::size_t number) const;
 

@@ -2,13 +2,16 @@
 //
 // What a daemon and its successor say to each other, in this order:
 //
-//   daemon     kHeader  JSON, with the configuration (config::dump) in a file in memory
+//   daemon              JSON, with the configuration (config::dump) in a file in memory; then
+//                       descriptors of the branches
 //   successor  kReady   the branches are open, and the same
-//   daemon     kState   JSON, with the records (saved_records.h) and the device; then descriptors
+//   daemon              JSON, with the records (saved_records.h) and the device; then descriptors
 //   successor  kTaken   it could go on at once
 //   daemon     kGo      it does
 //
-// Instead of its words the successor may say what is wrong: any other text.
+// Instead of its words the successor may say what is wrong: any other text. The daemon ends it then,
+// or when it takes too long. The successor waits as long as the daemon is there; one that has ended
+// after kTaken has said kGo.
 #pragma once
 
 namespace plyfs::session {

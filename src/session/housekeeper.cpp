@@ -16,23 +16,30 @@ void Housekeeper::start(fuse_session* session) {
     {
         const Lock lock(mutex_);
         running_ = true;
-        keeps_ = false;
     }
     thread_ = std::thread([this] { run(); });
 }
 
-void Housekeeper::pause() {
-    {
-        const Lock lock(mutex_);
-        running_ = false;
-        keeps_ = true;
-    }
+bool Housekeeper::pause(std::chrono::milliseconds patience) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    const Lock lock(mutex_);
+    pausing_ = true;
     changed_.notify_all();
-    if (thread_.joinable()) thread_.join();
+    while (!waiting_) {
+        if (changed_.wait_until(mutex_, until) == std::cv_status::timeout && !waiting_) {
+            pausing_ = false;
+            return false;
+        }
+    }
+    return true;
 }
 
 void Housekeeper::resume() {
-    start(session_);
+    {
+        const Lock lock(mutex_);
+        pausing_ = false;
+    }
+    changed_.notify_all();
 }
 
 std::deque<Housekeeper::Name> Housekeeper::names() const {
@@ -49,7 +56,6 @@ void Housekeeper::stop() {
     {
         const Lock lock(mutex_);
         running_ = false;
-        keeps_ = false;
         names_.clear();
     }
     changed_.notify_all();
@@ -59,7 +65,7 @@ void Housekeeper::stop() {
 void Housekeeper::expire_entry(NodeId parent, std::string name) {
     {
         const Lock lock(mutex_);
-        if (!running_ && !keeps_) return;
+        if (!running_) return;
         names_.push_back({parent, std::move(name)});
     }
     changed_.notify_all();
@@ -77,13 +83,16 @@ void Housekeeper::backing_idle() {
 bool Housekeeper::wait(std::deque<Name>& names) {
     const Lock lock(mutex_);
     const auto until = std::chrono::steady_clock::now() + kIdle;
-    while (running_ && names_.empty()) {
-        if (!idle_) {
+    waiting_ = true;
+    changed_.notify_all();  // pause()
+    while (running_ && (pausing_ || names_.empty())) {
+        if (!idle_ || pausing_) {
             changed_.wait(mutex_);
-        } else if (changed_.wait_until(mutex_, until) == std::cv_status::timeout) {
+        } else if (changed_.wait_until(mutex_, until) == std::cv_status::timeout && !pausing_) {
             break;
         }
     }
+    waiting_ = false;
     if (!running_) return false;
     names.swap(names_);
     idle_ = false;

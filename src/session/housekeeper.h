@@ -34,9 +34,9 @@ public:
     void start(fuse_session* session) EXCLUDES(mutex_);
     void stop() EXCLUDES(mutex_);
 
-    // stop(), but what is asked for from now on is kept for a successor process; and going on after
-    // that, in this process or there.
-    void pause() EXCLUDES(mutex_);
+    // Nothing is done until resume(); what is asked for is kept, for a successor process too.
+    // False: something takes longer than `patience`, and is gone on with.
+    bool pause(std::chrono::milliseconds patience) EXCLUDES(mutex_);
     void resume() EXCLUDES(mutex_);
     struct Name {
         NodeId parent = 0;
@@ -63,7 +63,8 @@ private:
     std::condition_variable_any changed_;
     std::deque<Name> names_ GUARDED_BY(mutex_);
     bool running_ GUARDED_BY(mutex_) = false;
-    bool keeps_ GUARDED_BY(mutex_) = false;  // names, as long as it is not running
+    bool pausing_ GUARDED_BY(mutex_) = false;
+    bool waiting_ GUARDED_BY(mutex_) = false;  // the thread, for something to do
     bool idle_ GUARDED_BY(mutex_) = false;
     std::thread thread_;
 };

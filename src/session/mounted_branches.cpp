@@ -169,4 +169,8 @@ void release_branches(const BranchSet& branches) {
     tidy(plan_branches(branches));
 }
 
+void leave_branches(const BranchSet& branches) {
+    leave(plan_branches(branches));
+}
+
 }  // namespace plyfs::session

@@ -22,7 +22,9 @@ std::expected<void, SessionError> prepare_branches(const config::Options& option
 
 // After the unmount: volatile branches were not left by a crash.
 void unmark_branches(const config::Options& options, const BranchSet& branches);
-// When this process does not use them any more: takes away what it alone needed on them.
+// Then, too: takes away what the mount alone needed on them.
 void release_branches(const BranchSet& branches);
+// When another process goes on with them: what this one alone needed.
+void leave_branches(const BranchSet& branches);
 
 }  // namespace plyfs::session

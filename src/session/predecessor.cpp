@@ -6,12 +6,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "plyfs_version.h"
 #include "session/handover_words.h"
-#include "session/successor.h"
-#include "sys/statx.h"
 
 namespace plyfs::session {
 namespace {
@@ -36,47 +36,53 @@ std::expected<Predecessor, std::string> Predecessor::meet(int channel) {
         return std::unexpected("is for daemons that restart; see plyfs restart");
     }
     ::fcntl(channel, F_SETFD, FD_CLOEXEC);
-    Predecessor predecessor(HandoverChannel(UniqueFd(channel), kHandoverPatience));
+    // The daemon ends this process if it takes too long.
+    Predecessor predecessor{HandoverChannel(UniqueFd(channel))};
     const auto message = predecessor.channel_.receive();
     if (!message) return std::unexpected("the daemon has ended");
-    const Json header = Json::parse(message->text, nullptr, false);
-    if (!header.is_object() || header.value("format", 0U) != kHandoverFormat ||
-        message->descriptors.size() != 1) {
-        const std::string version = header.is_object() ? header.value("version", "?") : "?";
-        std::string reason = fmt::format(
-            "plyfs {} can't go on with a mount of plyfs {}: unmount it and mount it again",
-            PLYFS_VERSION, version);
-        predecessor.refuse(reason);
-        return std::unexpected(std::move(reason));
-    }
-    auto configuration = text_of(message->descriptors.front().get());
-    // The library's barrier.
-    try {
-        predecessor.foreground_ = header.at("foreground").get<bool>();
-        predecessor.debug_ = header.at("debug").get<bool>();
-        header.at("branches").get_to(predecessor.roots_);
-    } catch (const Json::exception&) {
-        configuration = fail(EPROTO);
-    }
-    if (!configuration) {
-        predecessor.refuse(configuration.error().message());
-        return std::unexpected(std::string(configuration.error().message()));
-    }
-    predecessor.configuration_ = *std::move(configuration);
-    return predecessor;
+    std::string version = "?";
+    const auto met = [&]() -> Result<void> {
+        // The library's barrier.
+        try {
+            const Json header = Json::parse(message->text);
+            version = header.at("version").get<std::string>();
+            if (header.at("format").get<std::uint32_t>() != kHandoverFormat) return fail(EPROTO);
+            if (message->descriptors.size() != 1) return fail(EPROTO);
+            predecessor.foreground_ = header.at("foreground").get<bool>();
+            predecessor.debug_ = header.at("debug").get<bool>();
+            predecessor.configuration_ = TRY(text_of(message->descriptors.front().get()));
+            predecessor.roots_ = TRY(predecessor.channel_.receive_descriptors(
+                header.at("branches").get<std::size_t>()));
+            return {};
+        } catch (const Json::exception&) {
+            return fail(EPROTO);
+        }
+    }();
+    if (met) return predecessor;
+    std::string reason =
+        met.error() == EPROTO
+            ? fmt::format("plyfs {} can't go on with a mount of plyfs {}: unmount it and mount it "
+                          "again",
+                          PLYFS_VERSION, version)
+            : std::string(met.error().message());
+    predecessor.refuse(reason);
+    return std::unexpected(std::move(reason));
 }
 
-std::string Predecessor::difference(const BranchSet& branches) const {
-    if (branches.size() != roots_.size()) return "the branches are others than before";
-    for (std::size_t index = 0; index < roots_.size(); ++index) {
-        const auto attributes = sys::stat_descriptor(branches[index]->root());
-        if (!attributes || attributes->real.device != roots_[index].first ||
-            attributes->real.inode != roots_[index].second) {
-            return fmt::format("{} leads to another directory than when it was mounted",
-                               branches[index]->path());
-        }
+std::expected<void, std::string> Predecessor::share(const BranchSet& branches) {
+    if (branches.size() != roots_.size()) {
+        return std::unexpected("the branches are others than before");
     }
-    return "";
+    for (std::size_t index = 0; index < roots_.size(); ++index) {
+        const auto shared = branches[index]->share_root(std::move(roots_[index]));
+        if (shared) continue;
+        return std::unexpected(
+            fmt::format("branch {}: {}", branches[index]->path(),
+                        shared.error() == ESTALE
+                            ? "the path leads to another directory than when it was mounted"
+                            : shared.error().message()));
+    }
+    return {};
 }
 
 void Predecessor::refuse(std::string_view reason) const {
@@ -96,9 +102,12 @@ Result<Predecessor::State> Predecessor::take() const {
                  TakenDescriptors(std::move(descriptors))};
 }
 
-void Predecessor::confirm() const {
-    if (!channel_.send(kTaken)) return;
-    (void)channel_.receive();
+bool Predecessor::confirm() const {
+    if (!channel_.send(kTaken)) return false;
+    const auto message = channel_.receive();
+    // A daemon that has ended serves nobody any more.
+    return message ? message->text == kGo
+                   : message.error() == EPIPE || message.error() == ECONNRESET;
 }
 
 }  // namespace plyfs::session

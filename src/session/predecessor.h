@@ -7,7 +7,6 @@
 #include <functional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "session/handover_channel.h"
@@ -27,8 +26,9 @@ public:
     const std::string& configuration() const noexcept { return configuration_; }
     bool foreground() const noexcept { return foreground_; }
     bool debug() const noexcept { return debug_; }
-    // "": these are its branches, or what differs.
-    std::string difference(const BranchSet& branches) const;
+    // Has `branches` use the directories that the daemon has open, so that all that it made is on
+    // the same mounts. What is wrong, otherwise: they are others.
+    std::expected<void, std::string> share(const BranchSet& branches);
 
     // Tells it what is wrong. It goes on by itself.
     void refuse(std::string_view reason) const;
@@ -40,8 +40,8 @@ public:
     };
     // Tells it that all is ready, and waits for what it hands over. It serves no more then.
     Result<State> take() const;
-    // Everything was taken. Returns when the daemon has let go: at once, or when it has ended.
-    void confirm() const;
+    // Everything was taken. Returns when the daemon has let go, or has ended. False: it goes on.
+    bool confirm() const;
 
 private:
     explicit Predecessor(HandoverChannel channel) : channel_(std::move(channel)) {}
@@ -50,7 +50,7 @@ private:
     std::string configuration_;
     bool foreground_ = false;
     bool debug_ = false;
-    std::vector<std::pair<std::uint64_t, std::uint64_t>> roots_;  // device and inode number
+    std::vector<UniqueFd> roots_;  // of its branches
 };
 
 }  // namespace plyfs::session

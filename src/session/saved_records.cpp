@@ -26,12 +26,12 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedNode, id, type, lookups, names, stack, l
                                    alone, snapshot)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedSnapshot, number, real, branch, object)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedFile, handle, node, real, branch, flags, descriptor,
-                                   snapshot)
+                                   snapshot, followed, followed_real, followed_has_data)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedEntry, name, inode, branch, type, several)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedDirectory, handle, node, begun, names)
 namespace passthrough {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedOpened, node, mode, backing_id, real, follows, opens,
-                                   mappers, passed, mapped, attached)
+                                   mappers, passed, mapped, attached, inherited)
 }
 namespace session {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedSession, generation, connection, restarts, agreed,
@@ -63,6 +63,16 @@ struct Joined<std::variant<First...>, std::variant<Second...>> {
 };
 using Flat =
     Joined<std::variant<SavedSession, SavedLock, SavedExpiry, passthrough::SavedOpened>, SavedState>::Type;
+
+// Which of the alternatives it is.
+template <typename Saved, std::size_t Kind = 0>
+consteval std::uint32_t kind_of() {
+    if constexpr (std::is_same_v<std::variant_alternative_t<Kind, Flat>, Saved>) {
+        return Kind;
+    } else {
+        return kind_of<Saved, Kind + 1>();
+    }
+}
 
 template <std::size_t Kind = 0>
 Result<Record> decode(std::uint32_t kind, std::span<const std::uint8_t> bytes) {
@@ -123,8 +133,7 @@ void RecordWriter::add(const Record& record) {
     const auto append = [&](const auto& saved) {
         using Saved = std::remove_cvref_t<decltype(saved)>;
         const std::vector<std::uint8_t> bytes = Json::to_cbor(Json(saved));
-        const Head head{static_cast<std::uint32_t>(Flat(std::in_place_type<Saved>).index()),
-                        static_cast<std::uint32_t>(bytes.size())};
+        const Head head{kind_of<Saved>(), static_cast<std::uint32_t>(bytes.size())};
         const auto* const front = reinterpret_cast<const std::uint8_t*>(&head);
         buffer_.insert(buffer_.end(), front, front + sizeof head);
         buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());

@@ -17,8 +17,8 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
+#include <exception>
 #include <fstream>
-#include <optional>
 #include <thread>
 #include <tuple>
 #include <utility>
@@ -34,6 +34,9 @@ namespace {
 // How long a detached mount may go on being used after SIGTERM before it is cut off, and how long
 // what is cut off may take to end.
 constexpr int kGraceMilliseconds = 5000;
+
+// Within this time of each other two signals are one.
+constexpr std::chrono::seconds kOneSignal{1};
 
 // How long the requests that are being served may take to end before a restart is given up.
 constexpr std::chrono::seconds kStopPatience{5};
@@ -80,6 +83,11 @@ std::size_t thread_count(const Context& context) {
     return std::clamp<std::size_t>(std::size_t{2} * std::thread::hardware_concurrency(), 4, 16);
 }
 
+bool is_connected(int device) {
+    pollfd state{device, 0, 0};
+    return ::poll(&state, 1, 0) == 0;  // POLLERR, otherwise
+}
+
 // SIGTERM and SIGINT unmount; blocked, so that they are read where the main thread waits.
 int blocked_signals() {
     sigset_t blocked;
@@ -87,7 +95,6 @@ int blocked_signals() {
     for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&blocked, signal);
     ::sigprocmask(SIG_BLOCK, &blocked, nullptr);
     std::signal(SIGPIPE, SIG_IGN);
-    DeviceLoop::allow_stopping();
     return ::signalfd(-1, &blocked, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
@@ -134,12 +141,12 @@ std::expected<void, SessionError> Server::open_session(const std::string& mountp
     if (fuse_session_mount(session_.get(), mountpoint.c_str()) != 0) {
         return refuse(fmt::format("{}: could not be mounted (see above)", mountpoint));
     }
-    passing_.registrar.set_device(fuse_session_fd(session_.get()));
     return {};
 }
 
 std::expected<void, SessionError> Server::mount() {
     if (auto opened = open_session(options_.mountpoint); !opened) return opened;
+    passing_.registrar.set_device(fuse_session_fd(session_.get()));
     if (const auto begun = begin(); !begun) {
         fuse_session_unmount(session_.get());
         rings_.stop();
@@ -183,6 +190,7 @@ std::expected<void, SessionError> Server::take_over(Predecessor::State state) {
     const std::string device = fmt::format("/dev/fd/{}", state.device.get());
     if (auto opened = open_session(device); !opened) return opened;
     std::ignore = state.device.release();
+    taken_over_ = true;
     if (const auto taken = take_records(state); !taken) {
         return refuse(taken.error() == EPROTO
                           ? std::string("what was handed over is not what this plyfs expects: "
@@ -251,8 +259,15 @@ void Server::say_ready(const std::function<void()>& ready) {
 }
 
 Ended Server::run(const std::function<void()>& ready) {
+    const int device = fuse_session_fd(session_.get());
+    DeviceLoop::begin_reading(device);
+    if (taken_over_) {
+        // Not before: until now it was the predecessor's.
+        passing_.registrar.set_device(device);
+        if (context_.reuses) passing_.open_files.close_inherited();
+        passing_.housekeeper.backing_idle();
+    }
     passing_.housekeeper.start(session_.get());
-    passing_.housekeeper.backing_idle();  // what is attached since before
     Ended ended;
     {
         DeviceLoop loop({session_.get(), options_.debug}, thread_count(context_), statistics_, [&] {
@@ -264,13 +279,14 @@ Ended Server::run(const std::function<void()>& ready) {
     }
     rings_.stop();
     waiters_.end();
-    if (ended.successor != 0) {
-        passing_.housekeeper.stop();
-        passing_.open_files.leave(given_ids());
-        return ended;
-    }
     passing_.housekeeper.stop();
-    fuse_session_unmount(session_.get());
+    if (ended.successor != 0) {
+        passing_.open_files.leave();
+    } else if (!taken_over_) {
+        fuse_session_unmount(session_.get());
+    } else if (is_connected(device)) {
+        detach(options_.mountpoint);  // libfuse knows of no mountpoint
+    }
     return ended;
 }
 
@@ -304,69 +320,86 @@ Ended Server::wait(DeviceLoop& loop) {
 }
 
 void Server::unmount_for(unsigned signal) {
-    spdlog::info("signal {}: unmounting {}", signal, options_.mountpoint);
+    const auto now = std::chrono::steady_clock::now();
     if (!asked_to_end_) {
-        asked_to_end_ = true;
+        spdlog::info("signal {}: unmounting {}", signal, options_.mountpoint);
+        asked_to_end_ = now;
         return detach(options_.mountpoint);
     }
+    // The same one by another way: of the terminal, and from a process that waits for this one.
+    if (now - *asked_to_end_ < kOneSignal) return;
     spdlog::warn("{} is still in use: its open files are cut off", options_.mountpoint);
     abort_connection(connection_);
 }
 
-std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop) {
-    if (asked_to_end_) return std::unexpected("it is being unmounted");
+bool Server::is_told_to_end() const {
+    pollfd signals{signals_.get(), POLLIN, 0};
+    return asked_to_end_ || ::poll(&signals, 1, 0) > 0;
+}
+
+std::expected<void, std::string> Server::check_restartable() const {
+    if (is_told_to_end()) return std::unexpected("it is being unmounted");
     // The kernel knows the rings of a process as its own.
     if (context_.rings) return std::unexpected("not possible with io_uring");
-    constexpr auto kWaiting = "somebody waits for a lock of a file in it (locks: branch)";
-    if (waiters_.size() > 0) return std::unexpected(kWaiting);
-    std::optional<Successor> successor;
-    {
-        auto started = Successor::start();
-        if (!started) return std::unexpected(started.error());
-        successor.emplace(*std::move(started));
+    if (waiters_.size() > 0) {
+        return std::unexpected("somebody waits for a lock of a file in it (locks: branch)");
     }
-    if (auto prepared = successor->prepare(options_, text_, united_.branches()); !prepared) {
+    return {};
+}
+
+std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop) {
+    if (auto possible = check_restartable(); !possible) return std::unexpected(possible.error());
+    auto successor = Successor::start();
+    if (!successor) return std::unexpected(successor.error());
+    return hand_over(loop, *successor);
+}
+
+std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop, Successor& successor) {
+    if (auto prepared = successor.prepare(options_, text_, united_.branches()); !prepared) {
         return std::unexpected(prepared.error());
     }
     const auto until = std::chrono::steady_clock::now() + kCopyPatience;
-    while (united_.counts().copy_ups.running > 0 && std::chrono::steady_clock::now() < until) {
+    while (united_.counts().copy_ups.running > 0) {
+        if (std::chrono::steady_clock::now() > until) {
+            return std::unexpected("files are being copied up; try again later");
+        }
         std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+    constexpr auto kBusy = "requests that take long are being served; try again later";
     // What it has to tell the kernel may wait for somebody who waits for an answer.
-    passing_.housekeeper.pause();
-    if (!loop.stop(kStopPatience)) {
-        passing_.housekeeper.resume();
-        return std::unexpected("requests that take long are being served; try again later");
-    }
-    auto handed = waiters_.size() > 0 ? std::unexpected<std::string>(kWaiting)
-                                      : hand_over_stopped(*successor);
+    if (!passing_.housekeeper.pause(kStopPatience)) return std::unexpected(kBusy);
+    std::expected<pid_t, std::string> handed = std::unexpected(kBusy);
+    const bool stopped = loop.stop(kStopPatience);
+    if (stopped) handed = hand_over_stopped(successor);
     if (handed) return handed;
-    successor.reset();  // before anybody is served: no two processes serve at once
-    loop.resume();
+    successor.end();  // before anybody is served: no two processes serve at once
+    if (stopped) loop.resume();
     passing_.housekeeper.resume();
     return handed;
 }
 
 std::expected<pid_t, std::string> Server::hand_over_stopped(Successor& successor) {
-    constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
-    passing_.open_files.close_idle(kAll, kAll);
-    GivenDescriptors descriptors;
-    const auto records = save(descriptors);
-    if (!records) {
+    // The library's barrier, and that of memory.
+    try {
+        constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
+        passing_.open_files.close_idle(kAll, kAll);
+        GivenDescriptors descriptors;
+        const auto records = save(descriptors);
+        if (!records) {
+            return std::unexpected(
+                fmt::format("the state could not be written down: {}", records.error().message()));
+        }
+        const int device = fuse_session_fd(session_.get());
+        if (auto given = successor.give(records->get(), device, descriptors.all()); !given) {
+            return std::unexpected(given.error());
+        }
+    } catch (const std::exception& error) {
         return std::unexpected(
-            fmt::format("the state could not be written down: {}", records.error().message()));
+            fmt::format("the state could not be written down: {}", error.what()));
     }
-    if (const auto given = successor.give(records->get(), fuse_session_fd(session_.get()),
-                                          descriptors.all());
-        !given) {
-        return std::unexpected(given.error());
-    }
+    // What came up since it was looked at last.
+    if (auto possible = check_restartable(); !possible) return std::unexpected(possible.error());
     return successor.commit();
-}
-
-passthrough::OpenFiles::Ids Server::given_ids() const {
-    return context_.reuses ? passthrough::OpenFiles::Ids::Needed
-                           : passthrough::OpenFiles::Ids::All;
 }
 
 Result<UniqueFd> Server::save(GivenDescriptors& descriptors) const {
@@ -379,7 +412,7 @@ Result<UniqueFd> Server::save(GivenDescriptors& descriptors) const {
                             .init_reply = {init_.reply.begin(), init_.reply.end()}});
     united_.save(descriptors, [&](const SavedState& state) { writer.add(state); });
     passing_.open_files.save(
-        given_ids(), [&](const passthrough::SavedOpened& opened) { writer.add(opened); });
+        [&](const passthrough::SavedOpened& opened) { writer.add(opened); });
     locks_.save([&](std::uint64_t node, std::uint64_t owner, int descriptor) {
         writer.add(SavedLock{node, owner, descriptors.add(descriptor)});
     });

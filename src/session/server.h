@@ -7,10 +7,12 @@
 
 #include <fuse_lowlevel.h>
 
+#include <chrono>
 #include <cstdint>
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "config/options.h"
@@ -68,10 +70,14 @@ private:
     void say_ready(const std::function<void()>& ready);
     // Returns when the mount is no more, or where it was handed over.
     Ended wait(DeviceLoop& loop);
+    // What the mount is handed over to, or why it is not.
     std::expected<pid_t, std::string> hand_over(DeviceLoop& loop);
+    std::expected<pid_t, std::string> hand_over(DeviceLoop& loop, Successor& successor);
     std::expected<pid_t, std::string> hand_over_stopped(Successor& successor);
+    std::expected<void, std::string> check_restartable() const;
     Result<UniqueFd> save(GivenDescriptors& descriptors) const;
-    passthrough::OpenFiles::Ids given_ids() const;
+    // A signal that ends serving is there to be read.
+    bool is_told_to_end() const;
     void unmount_for(unsigned signal);
 
     const config::Options& options_;
@@ -89,7 +95,8 @@ private:
     Context context_;
     InitAnswer init_;
     unsigned connection_ = 0;  // in /sys/fs/fuse/connections; 0: not known yet
-    bool asked_to_end_ = false;
+    bool taken_over_ = false;
+    std::optional<std::chrono::steady_clock::time_point> asked_to_end_;
 };
 
 }  // namespace plyfs::session

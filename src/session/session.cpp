@@ -76,7 +76,8 @@ public:
     void leave(const Ended& ended) {
         united_.release_work();
         if (options_.read_only) return;
-        if (ended.successor == 0) unmark_branches(options_, united_.branches());
+        if (ended.successor != 0) return leave_branches(united_.branches());
+        unmark_branches(options_, united_.branches());
         release_branches(united_.branches());
     }
 
@@ -129,7 +130,7 @@ std::expected<Ended, SessionError> mount_and_serve(const config::Options& option
 
 std::expected<Ended, SessionError> take_over_and_serve(const config::Options& options,
                                                        const std::string& text,
-                                                       const Predecessor& predecessor,
+                                                       Predecessor& predecessor,
                                                        const std::function<void()>& ready) {
     const auto give_up = [&](std::string reason) {
         predecessor.refuse(reason);
@@ -138,9 +139,7 @@ std::expected<Ended, SessionError> take_over_and_serve(const config::Options& op
     raise_descriptor_limit();
     auto branches = open_branches(options);
     if (!branches) return give_up(branches.error().text);
-    if (auto difference = predecessor.difference(*branches); !difference.empty()) {
-        return give_up(std::move(difference));
-    }
+    if (auto shared = predecessor.share(*branches); !shared) return give_up(shared.error());
     for (const auto& branch : *branches) branch->learn_times();
     Mounted mounted(options, *std::move(branches));
     Ended ended;
@@ -151,7 +150,7 @@ std::expected<Ended, SessionError> take_over_and_serve(const config::Options& op
         if (const auto taken = server.take_over(*std::move(state)); !taken) {
             return give_up(taken.error().text);
         }
-        predecessor.confirm();
+        if (!predecessor.confirm()) return refuse("the daemon goes on by itself");
         ended = server.run(ready);
     }
     mounted.leave(ended);

@@ -41,7 +41,7 @@ std::expected<Ended, SessionError> mount_and_serve(const config::Options& option
 // was told why.
 std::expected<Ended, SessionError> take_over_and_serve(const config::Options& options,
                                                        const std::string& text,
-                                                       const Predecessor& predecessor,
+                                                       Predecessor& predecessor,
                                                        const std::function<void()>& ready);
 
 }  // namespace plyfs::session

@@ -133,7 +133,8 @@ std::string statistics_report(const Context& context) {
           {"misses", united.directory_misses}}},
         {"requests", requests_of(context.statistics.requests())},
     };
-    return report.dump();
+    // Paths need not be text.
+    return report.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace plyfs::session

@@ -19,7 +19,6 @@
 #include "plyfs_version.h"
 #include "session/handover_words.h"
 #include "session/saved_records.h"
-#include "sys/statx.h"
 
 namespace plyfs::session {
 namespace {
@@ -53,6 +52,8 @@ Result<pid_t> spawn(const std::string& path, int channel) {
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     // To itself, dup2(2) would leave it to be closed by execve(2): posix_spawn(3) sees to that.
     ::posix_spawn_file_actions_adddup2(&actions, channel, kChannelDescriptor);
+    // Libraries open files without O_CLOEXEC.
+    ::posix_spawn_file_actions_addclosefrom_np(&actions, kChannelDescriptor + 1);
     std::string words[] = {"plyfs", "take-over", std::to_string(kChannelDescriptor)};
     char* const arguments[] = {words[0].data(), words[1].data(), words[2].data(), nullptr};
     pid_t child = 0;
@@ -101,10 +102,11 @@ std::expected<Successor, std::string> Successor::start() {
 Successor::Successor(Successor&& other) noexcept
     : channel_(std::move(other.channel_)), process_(std::exchange(other.process_, 0)) {}
 
-Successor::~Successor() {
-    if (process_ == 0) return;
-    ::kill(process_, SIGKILL);  // it has not touched anything
-    while (::waitpid(process_, nullptr, 0) < 0 && errno == EINTR) {
+void Successor::end() {
+    const pid_t process = std::exchange(process_, 0);
+    if (process == 0) return;
+    ::kill(process, SIGKILL);  // it has not touched anything
+    while (::waitpid(process, nullptr, 0) < 0 && errno == EINTR) {
     }
 }
 
@@ -120,21 +122,17 @@ std::expected<void, std::string> Successor::prepare(const config::Options& optio
                                                     const BranchSet& branches) const {
     const auto configuration = file_of(text);
     if (!configuration) return std::unexpected(std::string(configuration.error().message()));
-    auto roots = nlohmann::json::array();
-    for (const auto& branch : branches) {
-        const auto attributes = sys::stat_descriptor(branch->root());
-        if (!attributes) return std::unexpected(std::string(attributes.error().message()));
-        roots.push_back({attributes->real.device, attributes->real.inode});
-    }
     const nlohmann::json header = {{"format", kHandoverFormat},
                                    {"version", PLYFS_VERSION},
                                    {"foreground", options.foreground},
                                    {"debug", options.debug},
-                                   {"branches", std::move(roots)}};
+                                   {"branches", branches.size()}};
     const int file = configuration->get();
     const auto sent = channel_.send(header.dump(), std::span(&file, 1));
     if (!sent) return silence(sent.error());
-    return wait_for(kReady);
+    std::vector<int> roots;
+    for (const auto& branch : branches) roots.push_back(branch->root());
+    return give_descriptors(roots, kReady);
 }
 
 std::expected<void, std::string> Successor::give(int records, int device,
@@ -143,14 +141,23 @@ std::expected<void, std::string> Successor::give(int records, int device,
     const std::array<int, 2> files{records, device};
     const auto sent = channel_.send(state.dump(), files);
     if (!sent) return silence(sent.error());
-    // A successor that refuses stops reading: what it says is worth more.
-    (void)channel_.send_descriptors(descriptors);
-    return wait_for(kTaken);
+    return give_descriptors(descriptors, kTaken);
 }
 
-pid_t Successor::commit() {
-    // Where this can't be sent it goes on when this process has ended.
-    (void)channel_.send(kGo);
+std::expected<void, std::string>
+Successor::give_descriptors(const std::vector<int>& descriptors, std::string_view word) const {
+    const auto sent = channel_.send_descriptors(descriptors);
+    // Of a successor that refuses what it says is worth more.
+    const bool gone = !sent && (sent.error() == EPIPE || sent.error() == ECONNRESET);
+    if (!sent && !gone) {
+        return std::unexpected(
+            fmt::format("open files could not be handed over: {}", sent.error().message()));
+    }
+    return wait_for(word);
+}
+
+std::expected<pid_t, std::string> Successor::commit() {
+    if (const auto sent = channel_.send(kGo); !sent) return silence(sent.error());
     return std::exchange(process_, 0);
 }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <expected>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/options.h"
@@ -27,7 +28,8 @@ public:
     // Starts it. What is wrong, otherwise.
     static std::expected<Successor, std::string> start();
     // Ends it, unless it was committed.
-    ~Successor();
+    ~Successor() { end(); }
+    void end();
     Successor(Successor&& other) noexcept;
     Successor& operator=(Successor&&) = delete;
 
@@ -40,13 +42,15 @@ public:
     // nobody serves; returns when it could go on at once.
     std::expected<void, std::string> give(int records, int device,
                                           const std::vector<int>& descriptors) const;
-    // It goes on. Returns its process id.
-    pid_t commit();
+    // It goes on. Returns its process id. What is wrong, otherwise: it has ended.
+    std::expected<pid_t, std::string> commit();
 
 private:
     Successor(HandoverChannel channel, pid_t process)
         : channel_(std::move(channel)), process_(process) {}
     std::expected<void, std::string> wait_for(std::string_view word) const;
+    std::expected<void, std::string> give_descriptors(const std::vector<int>& descriptors,
+                                                      std::string_view word) const;
 
     HandoverChannel channel_;
     pid_t process_;  // 0: not to be ended

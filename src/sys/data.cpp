@@ -40,7 +40,14 @@ Result<std::size_t> write_at(int descriptor, std::span<const std::byte> bytes, o
 }
 
 Result<void> allocate(int descriptor, int mode, off_t offset, off_t length) {
-    return status_of([&] { return ::fallocate(descriptor, mode, offset, length); });
+    // Nobody sends this process signals to end it: tmpfs stops at any.
+    return status_of([&] {
+        int result = 0;
+        do {
+            result = ::fallocate(descriptor, mode, offset, length);
+        } while (result != 0 && errno == EINTR);
+        return result;
+    });
 }
 
 Result<off_t> seek(int descriptor, off_t offset, int whence) {

@@ -74,4 +74,10 @@ Result<UniqueFd> duplicate(int descriptor) {
     return descriptor_of([&] { return ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0); });
 }
 
+Result<void> replace(int descriptor, int other) {
+    if (const int error = fault::check()) return fail(error);
+    if (::dup3(other, descriptor, O_CLOEXEC) < 0) return fail(Errno::last());
+    return {};
+}
+
 }  // namespace plyfs::sys

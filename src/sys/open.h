@@ -50,5 +50,7 @@ Result<int> open_flags(int descriptor);
 
 // dup(2) with O_CLOEXEC.
 Result<UniqueFd> duplicate(int descriptor);
+// dup3(2): `descriptor` is open on what `other` is open on, from now on.
+Result<void> replace(int descriptor, int other);
 
 }  // namespace plyfs::sys

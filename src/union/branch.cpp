@@ -56,6 +56,14 @@ Result<std::unique_ptr<Branch>> Branch::open(const config::BranchOptions& option
     return branch;
 }
 
+Result<void> Branch::share_root(UniqueFd root) {
+    const RealId mine = TRY(sys::stat_descriptor(root_.get())).real;
+    const RealId other = TRY(sys::stat_descriptor(root.get())).real;
+    if (mine.device != other.device || mine.inode != other.inode) return fail(ESTALE);
+    // In its place, since others know it by number.
+    return sys::replace(root_.get(), root.get());
+}
+
 void Branch::learn_times() {
     fine_times_ = creatable() && sys::has_fine_times(root());
 }

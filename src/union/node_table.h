@@ -214,8 +214,8 @@ public:
     // After the last one. Null: none was added with that id.
     Node* find(NodeId id) const;
     void set_snapshot(NodeId id, const std::shared_ptr<const Snapshot>& snapshot);
-    // After the last one: leads them to each other. EPROTO: to one that there is not. What nothing
-    // refers to goes when this object does.
+    // After the last one: leads them to each other. EPROTO: to one that there is not, or in a circle;
+    // none leads to another then. What nothing refers to goes when this object does.
     Result<void> finish(NodeId next);
 
 private:
@@ -226,7 +226,11 @@ private:
         bool found = false;
         bool alone = false;
     };
+    Result<void> lead_all(NodeId next);
     Result<void> lead(Pending& pending) REQUIRES(table_.mutex_);
+    void part();
+    // The ways from it to what is above, and to what it stands for now, come to an end.
+    bool ends(const Node& node) const REQUIRES(table_.mutex_);
 
     NodeTable& table_;
     std::unordered_map<NodeId, Pending> added_;

@@ -296,17 +296,33 @@ RecoveryReport recover(std::span<const PlanBranch> branches) {
     return Recovery(branches).run();
 }
 
-bool tidy(std::span<const PlanBranch> branches) {
-    // What can't be told counts as left.
-    const bool settled = std::ranges::none_of(branches, [](const PlanBranch& branch) {
+namespace {
+
+// What can't be told counts as left.
+bool settled(std::span<const PlanBranch> branches) {
+    return std::ranges::none_of(branches, [](const PlanBranch& branch) {
         return branch.work != nullptr && branch.work->has_records().value_or(true);
     });
+}
+
+}  // namespace
+
+bool tidy(std::span<const PlanBranch> branches) {
+    const bool is_settled = settled(branches);
     bool gone = true;
     for (const PlanBranch& branch : branches) {
         if (branch.work == nullptr) continue;
-        gone = branch.work->remove_if_empty(settled).value_or(false) && gone;
+        gone = branch.work->remove_if_empty(is_settled).value_or(false) && gone;
     }
     return gone;
+}
+
+void leave(std::span<const PlanBranch> branches) {
+    const bool is_settled = settled(branches);
+    for (const PlanBranch& branch : branches) {
+        // What stays is a dead mount's at the next one.
+        if (branch.work != nullptr) std::ignore = branch.work->leave(is_settled);
+    }
 }
 
 }  // namespace plyfs

@@ -33,5 +33,7 @@ RecoveryReport recover(std::span<const PlanBranch> branches);
 // record of this mount (a plan that could be neither done nor undone), all keep what the mount put
 // there. True: no branch has a work directory.
 bool tidy(std::span<const PlanBranch> branches);
+// When another process goes on with the mount: takes away only what this one put there.
+void leave(std::span<const PlanBranch> branches);
 
 }  // namespace plyfs

@@ -43,9 +43,11 @@ Result<void> NodeTable::Restoration::add(const SavedNode& saved, TakenDescriptor
         held = std::make_shared<UniqueFd>(TRY(descriptors.take(saved.held)));
     }
     const bool is_root = saved.id == kRootNode;
-    if (saved.id == 0 || added_.contains(saved.id) || (is_root && !S_ISDIR(saved.type))) {
-        return fail(EPROTO);
-    }
+    const bool is_directory = S_ISDIR(saved.type);
+    const bool possible = is_root        ? is_directory && saved.names.empty()
+                          : is_directory ? saved.id != 0 && saved.names.size() <= 1
+                                         : saved.id != 0 && !saved.stack.empty();
+    if (!possible || added_.contains(saved.id)) return fail(EPROTO);
     const Lock lock(table_.mutex_);
     NodeRef node = table_.root_;
     if (!is_root) {
@@ -103,11 +105,45 @@ Result<void> NodeTable::Restoration::lead(Pending& pending) {
     return {};
 }
 
+bool NodeTable::Restoration::ends(const Node& node) const {
+    std::size_t steps = 0;
+    for (const Node* at = &node; at->successor_; at = at->successor_.get()) {
+        if (++steps > added_.size()) return false;
+    }
+    steps = 0;
+    for (const Node* at = &node; !at->names_.empty(); at = at->names_.front().parent.get()) {
+        if (++steps > added_.size()) return false;
+    }
+    return true;
+}
+
 Result<void> NodeTable::Restoration::finish(NodeId next) {
+    const auto led = lead_all(next);
+    if (!led) part();
+    return led;
+}
+
+void NodeTable::Restoration::part() {
+    std::vector<NodeRef> released;  // after the lock
+    const Lock lock(table_.mutex_);
+    for (auto& [id, pending] : added_) {
+        Node& node = *pending.node;
+        table_.unset_alone(node);
+        if (node.is_directory()) table_.unplace_directory(node);
+        for (NodeName& name : node.names_) released.push_back(std::move(name.parent));
+        node.names_.clear();
+        released.push_back(std::move(node.successor_));
+    }
+}
+
+Result<void> NodeTable::Restoration::lead_all(NodeId next) {
     const Lock lock(table_.mutex_);
     for (auto& [id, pending] : added_) {
         if (id >= next) return fail(EPROTO);
         TRY(lead(pending));
+    }
+    for (const auto& [id, pending] : added_) {
+        if (!ends(*pending.node)) return fail(EPROTO);
     }
     table_.next_id_ = next;
     table_.peak_ = table_.by_id_.size();

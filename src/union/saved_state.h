@@ -112,6 +112,10 @@ struct SavedFile {
     int flags = 0;
     DescriptorPosition descriptor = kNoDescriptor;
     SnapshotNumber snapshot = 0;
+    // FollowedFile
+    DescriptorPosition followed = kNoDescriptor;
+    RealId followed_real;
+    bool followed_has_data = false;
 };
 
 // One name of a directory that is being read.

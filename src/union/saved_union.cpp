@@ -46,8 +46,22 @@ void Union::save(GivenDescriptors& descriptors,
     totals.next_node =
         nodes_.save(descriptors, std::ref(number), [&](const SavedNode& node) { keep(node); });
     totals.next_file = files_.save([&](HandleId id, const FileHandle& file) {
-        keep(SavedFile{id, file.node->id, file.real, file.branch, file.flags,
-                       descriptors.add(file.descriptor.get()), number(file.snapshot)});
+        SavedFile saved;
+        saved.handle = id;
+        saved.node = file.node->id;
+        saved.real = file.real;
+        saved.branch = file.branch;
+        saved.flags = file.flags;
+        saved.descriptor = descriptors.add(file.descriptor.get());
+        saved.snapshot = number(file.snapshot);
+        FollowedFile& followed = *file.followed;
+        const Lock lock(followed.mutex);
+        if (followed.descriptor) {
+            saved.followed = descriptors.add(followed.descriptor->get());
+            saved.followed_real = followed.real;
+            saved.followed_has_data = followed.has_data;
+        }
+        keep(saved);
     });
     totals.next_directory = directories_.save([&](HandleId id, DirectoryHandle& directory) {
         const Lock lock(directory.mutex);
@@ -112,17 +126,34 @@ Result<std::shared_ptr<const Snapshot>> UnionRestoration::snapshot(SnapshotNumbe
 
 Result<void> UnionRestoration::restore(const SavedFile& file) {
     Node* const node = nodes_.find(file.node);
-    if (node == nullptr || node->is_directory()) return fail(EPROTO);
-    auto handle = std::make_shared<FileHandle>(
-        FileHandle{TRY(descriptors_.take(file.descriptor)), node, file.real, file.branch,
-                   file.flags, std::make_shared<FollowedFile>(), TRY(snapshot(file.snapshot))});
+    if (node == nullptr || node->is_directory() || file.handle >= totals_.next_file) {
+        return fail(EPROTO);
+    }
+    auto handle = std::make_shared<FileHandle>();
+    handle->descriptor = TRY(descriptors_.take(file.descriptor));
+    handle->node = node;
+    handle->real = file.real;
+    handle->branch = file.branch;
+    handle->flags = file.flags;
+    handle->snapshot = TRY(snapshot(file.snapshot));
+    if (file.followed != kNoDescriptor) {
+        FollowedFile& followed = *handle->followed;
+        const Lock lock(followed.mutex);
+        followed.descriptor =
+            std::make_shared<const UniqueFd>(TRY(descriptors_.take(file.followed)));
+        followed.real = file.followed_real;
+        followed.has_data = file.followed_has_data;
+    }
     if (!united_.files_.restore(file.handle, std::move(handle))) return fail(EPROTO);
     return {};
 }
 
 Result<void> UnionRestoration::restore(const SavedDirectory& directory) {
     Node* const node = nodes_.find(directory.node);
-    if (node == nullptr || !node->is_directory()) return fail(EPROTO);
+    if (node == nullptr || !node->is_directory() ||
+        directory.handle >= totals_.next_directory) {
+        return fail(EPROTO);
+    }
     auto handle = std::make_shared<DirectoryHandle>();
     handle->node = node;
     if (directory.begun) {

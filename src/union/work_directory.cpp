@@ -328,15 +328,27 @@ Result<bool> WorkDirectory::remove_if_empty(bool settled) {
     const auto locked = lock_against_others(directory->get());
     if (!locked && is_missing(locked.error())) return true;
     if (!locked) return fail(locked.error());
-    if (opened_) {
-        if (settled && !TRY(has_intents(directory->get(), mount_))) {
-            std::ignore =
-                TRY(format::sweep(opened_->work.get(), [](std::string_view) { return true; }));
-            TRY(remove_part(directory->get(), mount_));
-        }
-        opened_.reset();
-    }
+    TRY(remove_own_part(directory->get(), settled));
     return remove_whole(directory->get());
+}
+
+Result<void> WorkDirectory::remove_own_part(int directory, bool settled) {
+    if (!opened_) return {};
+    if (settled && !TRY(has_intents(directory, mount_))) {
+        std::ignore =
+            TRY(format::sweep(opened_->work.get(), [](std::string_view) { return true; }));
+        TRY(remove_part(directory, mount_));
+    }
+    opened_.reset();
+    return {};
+}
+
+Result<void> WorkDirectory::leave(bool settled) {
+    const Lock guard(mutex_);
+    if (!opened_) return {};
+    const UniqueFd directory = TRY(open_existing());
+    const UniqueFd locked = TRY(lock_against_others(directory.get()));
+    return remove_own_part(directory.get(), settled);
 }
 
 }  // namespace plyfs

@@ -133,6 +133,8 @@ public:
     // closed; another use begins anew. Intent records left behind by this mount, here or (where
     // not `settled`) on another branch, keep its part (graves included) for the next mount.
     Result<bool> remove_if_empty(bool settled = true);
+    // The same, but nothing goes that another process may have open: only this mount's part.
+    Result<void> leave(bool settled);
 
 private:
     struct Opened {
@@ -151,6 +153,8 @@ private:
     // ENOENT: it was not made yet.
     Result<UniqueFd> open_existing() const;
     Result<bool> remove_whole(int directory) const;
+    // With the lock against others.
+    Result<void> remove_own_part(int directory, bool settled) REQUIRES(mutex_);
 
     // Constant after construction.
     const int home_;

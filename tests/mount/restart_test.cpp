@@ -79,7 +79,9 @@ TEST_CASE("open files outlive a restart", "[restart]") {
     const Layout layout = GENERATE(from_range(layouts()));
     if (std::string_view(layout.options).find("io_uring") != std::string_view::npos) return;
     CAPTURE(layout.name);
-    Union united(layout);
+    // With noatime, branches are reached through clones of their mounts.
+    const auto* const more = GENERATE("", "noatime");
+    Union united(layout, more);
     put(united.path("file"), "content");
     const std::string path = united.path("file");
     const UniqueFd reader = open_file(path, O_RDONLY);
@@ -455,7 +457,8 @@ TEST_CASE("what keeps a successor from going on leaves the daemon as it is", "[r
     SECTION("another directory in a branch's place") {
         REQUIRE(::rename(branches[0].c_str(), (branches[0] + ".before").c_str()) == 0);
         make_directory(branches[0]);
-        fails_with(branches[0] + " leads to another directory than when it was mounted");
+        fails_with("branch " + branches[0] +
+                   ": the path leads to another directory than when it was mounted");
         REQUIRE(::rmdir(branches[0].c_str()) == 0);
         REQUIRE(::rename((branches[0] + ".before").c_str(), branches[0].c_str()) == 0);
     }
@@ -478,6 +481,66 @@ TEST_CASE("only who may restarts", "[restart]") {
     CHECK(ran.status == 1);
     CHECK_THAT(ran.output, ContainsSubstring("only root and who mounted it"));
     CHECK(restarts(united.mount) == 0);
+}
+
+TEST_CASE("a restart is not possible with io_uring", "[restart][io_uring]") {
+    require_sandbox();
+    if (!offer_io_uring()) return;  // nothing to refuse
+    const Union united({Ext4}, "io_uring");
+    if (!statistics(united.mount).at("kernel").at("features").value("over-io-uring", false)) return;
+    const Ran ran = united.mount.try_restart();
+    CHECK(ran.status == 1);
+    CHECK_THAT(ran.output, ContainsSubstring("the daemon goes on: not possible with io_uring"));
+    put(united.path("file"), "content");
+    CHECK(content(united.path("file")) == "content");
+}
+
+TEST_CASE("why a restart failed need not be text", "[restart][stats]") {
+    const Branches branches({Ext4});
+    const std::string strange = branches[0] + "/\xff";
+    make_directory(strange);
+    const Mount mount(strange, "");
+    REQUIRE(::rename(strange.c_str(), (strange + "x").c_str()) == 0);
+    for (int i = 0; i < 2; ++i) {
+        const Ran ran = mount.try_restart();
+        CHECK(ran.status == 1);
+        CHECK_THAT(ran.output, ContainsSubstring("the daemon goes on: "));
+    }
+    CHECK(statistics(mount).at("daemon").at("failed_restarts") == 2);
+}
+
+TEST_CASE("a daemon that is told to end while it restarts ends", "[restart][race]") {
+    allow_seconds(120);
+    for (int i = 0; i < 30; ++i) {
+        const Branches branches({Tmpfs});
+        Mount mount(branches.spec());
+        put(mount.path("file"), "content");
+        const pid_t daemon = mount.daemon();
+        const Process restart([&] {
+            ::execl(PLYFS_BINARY, "plyfs", "restart", mount.path().c_str(), nullptr);
+            return 127;
+        });
+        std::this_thread::sleep_for(std::chrono::milliseconds(i));
+        const bool had_ended = wait_until_ended(daemon, 0);
+        REQUIRE(::kill(daemon, SIGTERM) == 0);
+        if (had_ended) {
+            mount.follow_daemon(statistics(mount));
+            mount.unmount();
+            continue;
+        }
+        // Whoever serves by now is told: it, or a process that is a child of this one then.
+        CHECK(eventually([&] { return !find_mount(mount.path()).mounted; }));
+        CHECK(wait_until_ended(daemon, 10));
+        CHECK(reap(daemon) == 0);
+        for (const pid_t child : children()) {
+            if (child == restart.id()) continue;
+            CHECK(wait_until_ended(child, 10));
+            CHECK(reap(child) == 0);
+        }
+        mount.abandon();
+        CHECK(::rmdir(mount.path().c_str()) == 0);
+        CHECK(content(branches.path(0, "file")) == "content");
+    }
 }
 
 TEST_CASE("a user restarts a mount of their own", "[restart][user]") {

@@ -46,7 +46,7 @@ std::vector<Record> all_kinds() {
             SavedState(SavedTag{1, 0x7fff}),
             SavedState(std::move(node)),
             SavedState(SavedSnapshot{1, real(7), 1, 2}),
-            SavedState(SavedFile{3, 4, real(8), 1, 0x8002, 5, 1}),
+            SavedState(SavedFile{3, 4, real(8), 1, 0x8002, 5, 1, 6, real(9), true}),
             SavedState(std::move(directory))};
 }
 
