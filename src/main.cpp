@@ -162,8 +162,8 @@ void hand_on_signals(pid_t successor) {
     }
 }
 
-int end(const config::Options& options, const std::expected<session::Ended, session::SessionError>& served,
-        int failure) {
+int end(const config::Options& options,
+        const std::expected<session::Ended, session::SessionError>& served, int failure) {
     if (!served) {
         spdlog::error("{}", served.error().text);
         return failure;

@@ -61,8 +61,8 @@ struct HelpCommand {
     std::string text;  // ends with a newline; for stdout
 };
 
-using Command = std::variant<MountCommand, UmountCommand, CheckCommand, StatsCommand, RestartCommand,
-                             TakeOverCommand, VersionCommand, HelpCommand>;
+using Command = std::variant<MountCommand, UmountCommand, CheckCommand, StatsCommand,
+                             RestartCommand, TakeOverCommand, VersionCommand, HelpCommand>;
 
 // A command line that cannot be carried out.
 struct Failure {

@@ -51,9 +51,8 @@ std::expected<void, std::string> ask(const std::string& mountpoint) {
     if (!root) return std::unexpected(root.error().message());
     if (::ioctl(root->get(), session::kRestartCommand) == 0) return {};
     const Errno error = Errno::last();
-    return std::unexpected(error == EPERM
-                               ? "only root and who mounted it may restart its daemon"
-                               : std::string(error.message()));
+    return std::unexpected(error == EPERM ? "only root and who mounted it may restart its daemon"
+                                          : std::string(error.message()));
 }
 
 std::expected<void, std::string> restart(const std::string& mountpoint) {

@@ -51,7 +51,8 @@ struct Context {
     bool attaches = false;
     // Writers of one file that are passed through need not take turns: likewise.
     bool parallel_writes = false;
-    // An open may go by the backing that the inode has, or by another id of the same file: likewise.
+    // An open may go by the backing that the inode has, or by another id of the same file:
+    // likewise.
     bool reuses = false;
     // Set at the same time.
     NegotiatedKernel kernel{};

@@ -17,8 +17,8 @@ DeviceLoop::DeviceLoop(RequestServer server, std::size_t threads, Statistics& st
                        std::function<void()> ended)
     : server_(server), ended_(std::move(ended)), serving_(threads), workers_(threads) {
     for (Worker& worker : workers_) {
-        worker.thread = std::thread(
-            [this, &worker, &own = statistics.add_thread()] { run(worker, own); });
+        worker.thread =
+            std::thread([this, &worker, &own = statistics.add_thread()] { run(worker, own); });
     }
 }
 

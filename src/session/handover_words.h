@@ -9,9 +9,9 @@
 //   successor  kTaken   it could go on at once
 //   daemon     kGo      it does
 //
-// Instead of its words the successor may say what is wrong: any other text. The daemon ends it then,
-// or when it takes too long. The successor waits as long as the daemon is there; one that has ended
-// after kTaken has said kGo.
+// Instead of its words the successor may say what is wrong: any other text. The daemon ends it
+// then, or when it takes too long. The successor waits as long as the daemon is there; one that has
+// ended after kTaken has said kGo.
 #pragma once
 
 namespace plyfs::session {

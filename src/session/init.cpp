@@ -80,10 +80,8 @@ Result<InitAnswer> settle(fuse_session* session, const fuse_buf& buffer, std::ui
     const std::size_t size = std::min<std::size_t>(reply.header.len, sizeof reply);
     std::vector<char> answer(size);
     std::memcpy(answer.data(), &reply, size);
-    return InitAnswer{agreed,
-                      largest_payload(reply.body),
-                      {bytes.begin(), bytes.end()},
-                      std::move(answer)};
+    return InitAnswer{
+        agreed, largest_payload(reply.body), {bytes.begin(), bytes.end()}, std::move(answer)};
 }
 
 }  // namespace

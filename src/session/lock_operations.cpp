@@ -38,9 +38,8 @@ void BranchLocks::drop(std::uint64_t node, std::uint64_t owner) {
     held_.erase(found);
 }
 
-void BranchLocks::save(
-    const std::function<void(std::uint64_t node, std::uint64_t owner, int descriptor)>& visit)
-    const {
+void BranchLocks::save(const std::function<void(std::uint64_t node, std::uint64_t owner,
+                                                int descriptor)>& visit) const {
     const Lock lock(mutex_);
     for (const auto& [key, description] : held_) visit(key.first, key.second, description->get());
 }

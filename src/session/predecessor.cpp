@@ -51,8 +51,8 @@ std::expected<Predecessor, std::string> Predecessor::meet(int channel) {
             predecessor.foreground_ = header.at("foreground").get<bool>();
             predecessor.debug_ = header.at("debug").get<bool>();
             predecessor.configuration_ = TRY(text_of(message->descriptors.front().get()));
-            predecessor.roots_ = TRY(predecessor.channel_.receive_descriptors(
-                header.at("branches").get<std::size_t>()));
+            predecessor.roots_ = TRY(
+                predecessor.channel_.receive_descriptors(header.at("branches").get<std::size_t>()));
             return {};
         } catch (const Json::exception&) {
             return fail(EPROTO);

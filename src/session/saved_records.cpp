@@ -61,8 +61,8 @@ template <typename... First, typename... Second>
 struct Joined<std::variant<First...>, std::variant<Second...>> {
     using Type = std::variant<First..., Second...>;
 };
-using Flat =
-    Joined<std::variant<SavedSession, SavedLock, SavedExpiry, passthrough::SavedOpened>, SavedState>::Type;
+using Flat = Joined<std::variant<SavedSession, SavedLock, SavedExpiry, passthrough::SavedOpened>,
+                    SavedState>::Type;
 
 // Which of the alternatives it is.
 template <typename Saved, std::size_t Kind = 0>
@@ -115,7 +115,8 @@ private:
             ::munmap(const_cast<std::uint8_t*>(bytes), size);
         }
     };
-    Mapping(const std::uint8_t* bytes, std::size_t size) : bytes_(bytes, Unmap{size}), size_(size) {}
+    Mapping(const std::uint8_t* bytes, std::size_t size)
+        : bytes_(bytes, Unmap{size}), size_(size) {}
 
     std::unique_ptr<const std::uint8_t, Unmap> bytes_;
     std::size_t size_;

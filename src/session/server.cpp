@@ -110,15 +110,14 @@ Server::Server(const config::Options& options, const std::string& text, Union& u
                Passing& passing)
     : options_(options), text_(text), united_(united), passing_(passing),
       rings_(ring_thread_count(options), statistics_), ended_(::eventfd(0, EFD_CLOEXEC)),
-      signals_(blocked_signals()),
-      context_{.united = united,
-               .open_files = passing.open_files,
-               .housekeeper = passing.housekeeper,
-               .locks = locks_,
-               .waiters = waiters_,
-               .options = options,
-               .statistics = statistics_,
-               .restarts = restarts_} {
+      signals_(blocked_signals()), context_{.united = united,
+                                            .open_files = passing.open_files,
+                                            .housekeeper = passing.housekeeper,
+                                            .locks = locks_,
+                                            .waiters = waiters_,
+                                            .options = options,
+                                            .statistics = statistics_,
+                                            .restarts = restarts_} {
     context_.generation = random_generation();
     context_.entry_timeout = seconds(options.cache.entry);
     context_.negative_timeout = seconds(options.cache.negative_entry);
@@ -292,8 +291,9 @@ Ended Server::run(const std::function<void()>& ready) {
 
 Ended Server::wait(DeviceLoop& loop) {
     for (;;) {
-        std::array<pollfd, 3> waiting{
-            {{signals_.get(), POLLIN, 0}, {ended_.get(), POLLIN, 0}, {restarts_.event(), POLLIN, 0}}};
+        std::array<pollfd, 3> waiting{{{signals_.get(), POLLIN, 0},
+                                       {ended_.get(), POLLIN, 0},
+                                       {restarts_.event(), POLLIN, 0}}};
         const int ready =
             ::poll(waiting.data(), waiting.size(), asked_to_end_ ? kGraceMilliseconds : -1);
         if (ready < 0 && errno == EINTR) continue;
@@ -411,8 +411,7 @@ Result<UniqueFd> Server::save(GivenDescriptors& descriptors) const {
                             .init_request = {init_.request.begin(), init_.request.end()},
                             .init_reply = {init_.reply.begin(), init_.reply.end()}});
     united_.save(descriptors, [&](const SavedState& state) { writer.add(state); });
-    passing_.open_files.save(
-        [&](const passthrough::SavedOpened& opened) { writer.add(opened); });
+    passing_.open_files.save([&](const passthrough::SavedOpened& opened) { writer.add(opened); });
     locks_.save([&](std::uint64_t node, std::uint64_t owner, int descriptor) {
         writer.add(SavedLock{node, owner, descriptors.add(descriptor)});
     });

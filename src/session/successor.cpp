@@ -144,8 +144,8 @@ std::expected<void, std::string> Successor::give(int records, int device,
     return give_descriptors(descriptors, kTaken);
 }
 
-std::expected<void, std::string>
-Successor::give_descriptors(const std::vector<int>& descriptors, std::string_view word) const {
+std::expected<void, std::string> Successor::give_descriptors(const std::vector<int>& descriptors,
+                                                             std::string_view word) const {
     const auto sent = channel_.send_descriptors(descriptors);
     // Of a successor that refuses what it says is worth more.
     const bool gone = !sent && (sent.error() == EPIPE || sent.error() == ECONNRESET);

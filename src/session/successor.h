@@ -33,8 +33,8 @@ public:
     Successor(Successor&& other) noexcept;
     Successor& operator=(Successor&&) = delete;
 
-    // Tells it of the mount, whose configuration is `text` (config::dump); returns when it has opened the branches and found them to be these.
-    // What it says is wrong, otherwise.
+    // Tells it of the mount, whose configuration is `text` (config::dump); returns when it has
+    // opened the branches and found them to be these. What it says is wrong, otherwise.
     std::expected<void, std::string> prepare(const config::Options& options,
                                              const std::string& text,
                                              const BranchSet& branches) const;

@@ -65,8 +65,8 @@ public:
     void learn_times();
     // st_dev of the root.
     std::uint64_t device() const noexcept { return device_; }
-    // Before it is used: goes on with the root of another process, which is on the same clone of the
-    // mount. ESTALE: it is another directory.
+    // Before it is used: goes on with the root of another process, which is on the same clone of
+    // the mount. ESTALE: it is another directory.
     Result<void> share_root(UniqueFd root);
     // The space of the branch's file system, remembered for a moment.
     BranchSpace& space() const noexcept { return *space_; }

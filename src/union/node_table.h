@@ -214,8 +214,8 @@ public:
     // After the last one. Null: none was added with that id.
     Node* find(NodeId id) const;
     void set_snapshot(NodeId id, const std::shared_ptr<const Snapshot>& snapshot);
-    // After the last one: leads them to each other. EPROTO: to one that there is not, or in a circle;
-    // none leads to another then. What nothing refers to goes when this object does.
+    // After the last one: leads them to each other. EPROTO: to one that there is not, or in a
+    // circle; none leads to another then. What nothing refers to goes when this object does.
     Result<void> finish(NodeId next);
 
 private:

@@ -7,17 +7,18 @@
 
 namespace plyfs {
 
-NodeId NodeTable::save(
-    GivenDescriptors& descriptors,
-    const std::function<SnapshotNumber(const std::shared_ptr<const Snapshot>&)>& number,
-    const std::function<void(const SavedNode&)>& visit) const {
+NodeId
+NodeTable::save(GivenDescriptors& descriptors,
+                const std::function<SnapshotNumber(const std::shared_ptr<const Snapshot>&)>& number,
+                const std::function<void(const SavedNode&)>& visit) const {
     const Lock lock(mutex_);
     for (const auto& [id, node] : by_id_) {
         SavedNode saved;
         saved.id = id;
         saved.type = node->type;
         saved.lookups = node->lookups_;
-        for (const NodeName& name : node->names_) saved.names.push_back({name.parent->id, name.name});
+        for (const NodeName& name : node->names_)
+            saved.names.push_back({name.parent->id, name.name});
         saved.stack.assign(node->stack_.begin(), node->stack_.end());
         if (node->lower_places_) {
             saved.lower_places.assign(node->lower_places_->begin(), node->lower_places_->end());
@@ -65,8 +66,8 @@ Result<void> NodeTable::Restoration::add(const SavedNode& saved, TakenDescriptor
     node->twin_ = saved.twin;
     node->lookups_ = saved.lookups;
     if (saved.lookups != 0) intrusive_ptr_add_ref(node.get());
-    added_.emplace(saved.id, Pending{std::move(node), saved.names, saved.successor, saved.found,
-                                     saved.alone});
+    added_.emplace(
+        saved.id, Pending{std::move(node), saved.names, saved.successor, saved.found, saved.alone});
     return {};
 }
 

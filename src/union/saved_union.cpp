@@ -30,8 +30,8 @@ std::vector<SavedEntry> saved_entries(const MergedDirectory& names) {
     result.reserve(names.size());
     for (std::size_t index = 0; index < names.size(); ++index) {
         const MergedDirectory::Entry& entry = names.entry(index);
-        result.push_back({std::string(names.name(entry)), entry.inode, entry.branch, entry.type,
-                          entry.several});
+        result.push_back(
+            {std::string(names.name(entry)), entry.inode, entry.branch, entry.type, entry.several});
     }
     return result;
 }
@@ -150,8 +150,7 @@ Result<void> UnionRestoration::restore(const SavedFile& file) {
 
 Result<void> UnionRestoration::restore(const SavedDirectory& directory) {
     Node* const node = nodes_.find(directory.node);
-    if (node == nullptr || !node->is_directory() ||
-        directory.handle >= totals_.next_directory) {
+    if (node == nullptr || !node->is_directory() || directory.handle >= totals_.next_directory) {
         return fail(EPROTO);
     }
     auto handle = std::make_shared<DirectoryHandle>();

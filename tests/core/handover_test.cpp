@@ -80,14 +80,16 @@ TEST_CASE("another union goes on with nodes and handles", "[handover]") {
 
     Saved saved(before.verbs());
     const UnionCounts counts = before.counts();
-    DrivenUnion after({{BranchMode::ReadWrite, before.host(0)}, {BranchMode::ReadOnly, before.host(1)}});
+    DrivenUnion after(
+        {{BranchMode::ReadWrite, before.host(0)}, {BranchMode::ReadOnly, before.host(1)}});
     REQUIRE(saved.restore(after.verbs()));
     CHECK(after.counts().nodes == counts.nodes);
     CHECK(after.counts().files == 3);
     CHECK(after.counts().directories == 1);
     for (const auto& [path, entry] : entries) {
         CAPTURE(path);
-        const auto attributes = after.verbs().getattr(entry.node, path == "a/removed" ? removed->handle : 0);
+        const auto attributes =
+            after.verbs().getattr(entry.node, path == "a/removed" ? removed->handle : 0);
         REQUIRE(attributes);
         CHECK(attributes->inode == entry.attributes.inode);
     }

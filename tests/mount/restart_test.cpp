@@ -11,11 +11,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <catch2/generators/catch_generators_range.hpp>
 #include <catch2/matchers/catch_matchers_string.hpp>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstring>
@@ -205,8 +205,8 @@ TEST_CASE("a restart waits for nobody who waits for a lock", "[restart][locks]")
         ran = united.mount.try_restart();
         return ran->status != 0;
     }));
-    CHECK_THAT(ran->output, ContainsSubstring("waits for a lock") &&
-                                ContainsSubstring("the daemon goes on"));
+    CHECK_THAT(ran->output,
+               ContainsSubstring("waits for a lock") && ContainsSubstring("the daemon goes on"));
     REQUIRE(::flock(holder.get(), LOCK_UN) == 0);
     CHECK(waiter.wait() == 0);
     const auto report = statistics(united.mount);
@@ -304,14 +304,15 @@ TEST_CASE("more files are open than one message can hand over", "[restart]") {
     }
     files.clear();
     CHECK(eventually([&] { return statistics(united.mount).at("open").at("files") == 0; }));
-    CHECK(eventually([&] { return statistics(united.mount).at("backings").at("registered") == 0; }));
+    CHECK(
+        eventually([&] { return statistics(united.mount).at("backings").at("registered") == 0; }));
 }
 
 // For threads, which must not use Catch2.
 std::string read_text(int file) {
     std::string text(10'000, '\0');
-    text.resize(static_cast<std::size_t>(
-        std::max<ssize_t>(::pread(file, text.data(), text.size(), 0), 0)));
+    text.resize(
+        static_cast<std::size_t>(std::max<ssize_t>(::pread(file, text.data(), text.size(), 0), 0)));
     return text;
 }
 
@@ -559,8 +560,9 @@ TEST_CASE("a user restarts a mount of their own", "[restart][user]") {
                                          "--clear-groups", "--inh-caps=-all"});
             return run(words);
         };
-        REQUIRE(as_alice({"/usr/sbin/plyfs", branches[0], mountpoint, "-o", "minfreespace=0"})
-                    .status == 0);
+        REQUIRE(
+            as_alice({"/usr/sbin/plyfs", branches[0], mountpoint, "-o", "minfreespace=0"}).status ==
+            0);
         Mount mount = Mount::adopt(mountpoint);
         const Ran ran = as_alice({"sh", "-ec",
                                   "cd " + mountpoint + "; exec 3<>file; echo before >&3;" +

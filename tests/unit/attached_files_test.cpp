@@ -25,8 +25,8 @@ class Kernel final : public Registrar {
 public:
     Result<BackingId> open_backing(int descriptor, BackingUse use) override {
         if (refuse) return fail(EMFILE);
-        ids_.emplace(++last_, std::make_shared<Backing>(
-                                  Backing{descriptor, use == BackingUse::Attached, 0, false, false}));
+        ids_.emplace(++last_, std::make_shared<Backing>(Backing{
+                                  descriptor, use == BackingUse::Attached, 0, false, false}));
         return last_;
     }
     std::uint32_t close_backing(BackingId id) override {
@@ -74,8 +74,8 @@ public:
         if (found == ids_.end() || inode.cached > 0) return false;
         const std::shared_ptr<Backing> backing = found->second;
         // FUSE_PASSTHROUGH_SAME_INODE
-        const bool same = inode.backing == backing ||
-                          (reuses && passes && inode.backing->file == backing->file);
+        const bool same =
+            inode.backing == backing || (reuses && passes && inode.backing->file == backing->file);
         if (passes && !same) return false;
         if (!passes) inode.backing = backing;
         ++inode.passing;

@@ -63,13 +63,14 @@ TEST_CASE("statistics of a mount that did nothing are printed", "[stats]") {
 
 TEST_CASE("a daemon that was restarted says so", "[stats]") {
     const auto text = [](const char* restarts) {
-        return statistics_text(changed(R"("threads":4)", std::string(R"("threads":4,"daemon":)") +
-                                                             restarts))
+        return statistics_text(
+                   changed(R"("threads":4)", std::string(R"("threads":4,"daemon":)") + restarts))
             .value_or("");
     };
     CHECK(text(R"({"restarts":0})").starts_with("plyfs        0.1.0, up 1 h 2 min, 4 threads"));
-    CHECK(text(R"({"restarts":2})").starts_with("plyfs        0.1.0, up 1 h 2 min, restarted 2 "
-                                                "times, 4 threads"));
+    CHECK(text(R"({"restarts":2})")
+              .starts_with("plyfs        0.1.0, up 1 h 2 min, restarted 2 "
+                           "times, 4 threads"));
 }
 
 TEST_CASE("members and buckets of later versions do no harm", "[stats]") {
