@@ -8,43 +8,12 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <type_traits>
 #include <utility>
 
-// How each is written: an object with the members' names.
-namespace plyfs {
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Timestamp, seconds, nanoseconds)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(RealId, device, inode, birth)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(LowerPlace, branch, path)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedTotals, next_node, next_file, next_directory)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedTag, device, tag)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedName, parent, name)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedNode, id, type, lookups, names, stack, lower_places,
-                                   index_entry, shown_inode, real, held, successor, twin, found,
-                                   alone, snapshot)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedSnapshot, number, real, branch, object)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedFile, handle, node, real, branch, flags, descriptor,
-                                   snapshot, followed, followed_real, followed_has_data)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedEntry, name, inode, branch, type, several)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedDirectory, handle, node, begun, names)
-namespace passthrough {
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedOpened, node, mode, backing_id, real, follows, opens,
-                                   mappers, passed, mapped, attached, inherited)
-}
-namespace session {
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedSession, generation, connection, restarts, agreed,
-                                   init_request, init_reply)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedLock, node, owner, descriptor)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SavedExpiry, parent, name)
-}  // namespace session
-}  // namespace plyfs
-
 namespace plyfs::session {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::size_t kBufferSize = 1U << 20;
 
@@ -52,6 +21,153 @@ constexpr std::size_t kBufferSize = 1U << 20;
 struct Head {
     std::uint32_t kind;
     std::uint32_t size;
+};
+
+// The members of each, in the order in which they are written. Archive: Output or Input.
+template <typename Archive>
+void members(Archive& archive, Timestamp& time) {
+    archive(time.seconds, time.nanoseconds);
+}
+template <typename Archive>
+void members(Archive& archive, RealId& real) {
+    archive(real.device, real.inode, real.birth);
+}
+template <typename Archive>
+void members(Archive& archive, LowerPlace& place) {
+    archive(place.branch, place.path);
+}
+template <typename Archive>
+void members(Archive& archive, SavedTotals& saved) {
+    archive(saved.next_node, saved.next_file, saved.next_directory);
+}
+template <typename Archive>
+void members(Archive& archive, SavedTag& saved) {
+    archive(saved.device, saved.tag);
+}
+template <typename Archive>
+void members(Archive& archive, SavedName& saved) {
+    archive(saved.parent, saved.name);
+}
+template <typename Archive>
+void members(Archive& archive, SavedNode& saved) {
+    archive(saved.id, saved.type, saved.lookups, saved.names, saved.stack, saved.lower_places,
+            saved.index_entry, saved.shown_inode, saved.real, saved.held, saved.successor,
+            saved.twin, saved.found, saved.alone, saved.snapshot);
+}
+template <typename Archive>
+void members(Archive& archive, SavedSnapshot& saved) {
+    archive(saved.number, saved.real, saved.branch, saved.object);
+}
+template <typename Archive>
+void members(Archive& archive, SavedFile& saved) {
+    archive(saved.handle, saved.node, saved.real, saved.branch, saved.flags, saved.descriptor,
+            saved.snapshot, saved.followed, saved.followed_real, saved.followed_has_data);
+}
+template <typename Archive>
+void members(Archive& archive, SavedEntry& saved) {
+    archive(saved.name, saved.inode, saved.branch, saved.type, saved.several);
+}
+template <typename Archive>
+void members(Archive& archive, SavedDirectory& saved) {
+    archive(saved.handle, saved.node, saved.begun, saved.names);
+}
+template <typename Archive>
+void members(Archive& archive, passthrough::SavedOpened& saved) {
+    archive(saved.node, saved.mode, saved.backing_id, saved.real, saved.follows, saved.opens,
+            saved.mappers, saved.passed, saved.mapped, saved.attached, saved.inherited);
+}
+template <typename Archive>
+void members(Archive& archive, SavedSession& saved) {
+    archive(saved.generation, saved.connection, saved.restarts, saved.agreed, saved.init_request,
+            saved.init_reply);
+}
+template <typename Archive>
+void members(Archive& archive, SavedLock& saved) {
+    archive(saved.node, saved.owner, saved.descriptor);
+}
+template <typename Archive>
+void members(Archive& archive, SavedExpiry& saved) {
+    archive(saved.parent, saved.name);
+}
+
+template <typename T>
+concept Row = requires(T row) {
+    row.size();
+    row.resize(1);
+};
+
+// Appends: numbers as they are in memory, rows with their length before them.
+class Output {
+public:
+    explicit Output(std::vector<std::uint8_t>& bytes) : bytes_(bytes) {}
+
+    template <typename... Members>
+    void operator()(Members&... all) {
+        (add(all), ...);
+    }
+
+private:
+    template <typename T>
+    void add(T& value) {
+        if constexpr (std::is_arithmetic_v<T> || std::is_enum_v<T>) {
+            const auto* const front = reinterpret_cast<const std::uint8_t*>(&value);
+            bytes_.insert(bytes_.end(), front, front + sizeof value);
+        } else if constexpr (Row<T>) {
+            auto size = static_cast<std::uint32_t>(value.size());
+            add(size);
+            for (auto& item : value) add(item);
+        } else {
+            members(*this, value);
+        }
+    }
+
+    std::vector<std::uint8_t>& bytes_;
+};
+
+// Takes the same from the front; is_ended() tells whether that was all there was, and made sense.
+class Input {
+public:
+    explicit Input(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+
+    template <typename... Members>
+    void operator()(Members&... all) {
+        (take(all), ...);
+    }
+    bool is_ended() const noexcept { return valid_ && bytes_.empty(); }
+
+private:
+    template <typename T>
+    void take(T& value) {
+        if constexpr (std::is_same_v<T, bool>) {
+            std::uint8_t byte = 0;
+            take(byte);
+            valid_ = valid_ && byte <= 1;
+            value = byte != 0;
+        } else if constexpr (std::is_same_v<T, passthrough::IoMode>) {
+            std::underlying_type_t<T> number = 0;
+            take(number);
+            valid_ = valid_ && number <= static_cast<int>(passthrough::IoMode::Passthrough);
+            if (valid_) value = static_cast<T>(number);
+        } else if constexpr (std::is_arithmetic_v<T>) {
+            valid_ = valid_ && bytes_.size() >= sizeof value;
+            if (!valid_) return;
+            std::memcpy(&value, bytes_.data(), sizeof value);
+            bytes_ = bytes_.subspan(sizeof value);
+        } else if constexpr (Row<T>) {
+            std::uint32_t size = 0;
+            take(size);
+            // Each item takes a byte at least.
+            valid_ = valid_ && size <= bytes_.size();
+            if (!valid_) return;
+            value.resize(size);
+            for (auto& item : value) take(item);
+        } else {
+            members(*this, value);
+        }
+    }
+
+    std::span<const std::uint8_t> bytes_;
+    bool valid_ = true;
 };
 
 // The alternatives of Record and of the SavedState in it, in one row: their kinds.
@@ -81,16 +197,14 @@ Result<Record> decode(std::uint32_t kind, std::span<const std::uint8_t> bytes) {
     } else {
         if (kind != Kind) return decode<Kind + 1>(kind, bytes);
         using Saved = std::variant_alternative_t<Kind, Flat>;
-        // The library's barrier.
-        try {
-            auto saved = Json::from_cbor(bytes.begin(), bytes.end()).template get<Saved>();
-            if constexpr (std::is_constructible_v<SavedState, Saved>) {
-                return Record(SavedState(std::move(saved)));
-            } else {
-                return Record(std::move(saved));
-            }
-        } catch (const Json::exception&) {
-            return fail(EPROTO);
+        Saved saved;
+        Input input(bytes);
+        input(saved);
+        if (!input.is_ended()) return fail(EPROTO);
+        if constexpr (std::is_constructible_v<SavedState, Saved>) {
+            return Record(SavedState(std::move(saved)));
+        } else {
+            return Record(std::move(saved));
         }
     }
 }
@@ -133,11 +247,13 @@ Result<RecordWriter> RecordWriter::create() {
 void RecordWriter::add(const Record& record) {
     const auto append = [&](const auto& saved) {
         using Saved = std::remove_cvref_t<decltype(saved)>;
-        const std::vector<std::uint8_t> bytes = Json::to_cbor(Json(saved));
-        const Head head{kind_of<Saved>(), static_cast<std::uint32_t>(bytes.size())};
-        const auto* const front = reinterpret_cast<const std::uint8_t*>(&head);
-        buffer_.insert(buffer_.end(), front, front + sizeof head);
-        buffer_.insert(buffer_.end(), bytes.begin(), bytes.end());
+        Head head{kind_of<Saved>(), 0};
+        const std::size_t begin = buffer_.size();
+        buffer_.resize(begin + sizeof head);
+        Output output(buffer_);
+        output(const_cast<Saved&>(saved));  // it only reads
+        head.size = static_cast<std::uint32_t>(buffer_.size() - begin - sizeof head);
+        std::memcpy(buffer_.data() + begin, &head, sizeof head);
     };
     std::visit(
         [&](const auto& saved) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// All that a daemon hands to its successor, as records in a file: each a CBOR value (RFC 8949) with
-// its length before it. Text in them is bytes: names need not be UTF-8.
+// All that a daemon hands to its successor, as records in a file: what kind, how long, and then the
+// members in their order. Numbers are as they are in memory: both processes are on one machine. (A
+// library's CBOR took several times as long, in which nobody is served.)
 #pragma once
 
 #include <cstdint>
