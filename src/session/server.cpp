@@ -238,8 +238,9 @@ Result<void> Server::take_records(Predecessor::State& state) {
     };
     Taking taking{*this, state.descriptors, UnionRestoration(united_, state.descriptors)};
     TRY(read_records(state.records.get(), [&](Record&& record) -> Result<void> {
-        return std::visit([&](auto&& saved) { return taking(std::move(saved)); },
-                          std::move(record));
+        return std::visit(
+            [&]<typename Saved>(Saved&& saved) { return taking(std::forward<Saved>(saved)); },
+            std::move(record));
     }));
     if (!taking.begun) return fail(EPROTO);
     return taking.united.finish();

@@ -77,7 +77,9 @@ void Union::save(GivenDescriptors& descriptors,
 }
 
 Result<void> UnionRestoration::add(SavedState&& state) {
-    return std::visit([this](auto&& saved) { return add(std::move(saved)); }, std::move(state));
+    return std::visit(
+        [this]<typename Saved>(Saved&& saved) { return add(std::forward<Saved>(saved)); },
+        std::move(state));
 }
 
 Result<void> UnionRestoration::add(SavedTotals&& totals) {
@@ -108,7 +110,7 @@ Result<void> UnionRestoration::add(SavedSnapshot&& snapshot) {
 
 Result<void> UnionRestoration::add(SavedFile&& file) {
     if (file.branch >= united_.branches_.size()) return fail(EPROTO);
-    files_.push_back(std::move(file));
+    files_.push_back(file);
     return {};
 }
 

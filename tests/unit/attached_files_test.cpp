@@ -8,7 +8,9 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "passthrough/open_files.h"
@@ -145,6 +147,34 @@ Opening opening(std::uint64_t node, int file, bool writes = false) {
     result.wanted = Passthrough;
     result.may_attach = !writes;
     return result;
+}
+
+// An open(2) that the kernel asks for. None: ETXTBSY. `reused` counts answers without an id.
+std::optional<Attachment> open_by_asking(Kernel& kernel, OpenFiles& files, const Opening& asked,
+                                         std::uint64_t& reused) {
+    auto attached = files.attach(asked);
+    if (attached && attached->mode == Passthrough && attached->backing_id == 0) {
+        ++reused;
+        if (kernel.take(asked.node, asked.writes, *attached)) return *attached;
+        // The RELEASE of what failed comes before the caller asks once more.
+        files.detach(asked.node, asked.writes);
+        attached = files.attach(asked);
+    }
+    if (!attached) {
+        REQUIRE(attached.error() == ETXTBSY);
+        return std::nullopt;
+    }
+    REQUIRE(kernel.take(asked.node, asked.writes, *attached));
+    return *attached;
+}
+
+std::unique_ptr<OpenFiles> successor_of(OpenFiles& files, Kernel& kernel) {
+    files.close_idle(kEver, kEver);
+    auto successor = std::make_unique<OpenFiles>(kernel, nullptr);
+    files.save([&](const SavedOpened& saved) { successor->restore(saved); });
+    files.leave();
+    if (kernel.reuses) successor->close_inherited();
+    return successor;
 }
 
 }  // namespace
@@ -395,27 +425,14 @@ TEST_CASE("no answer about attached files is refused by the kernel",
                 asked.follows = lower && !writes;
                 asked.copied = !asked.follows;
                 kernel.refuse = random() % 20 == 0;
-                auto attached = files->attach(asked);
-                if (attached && attached->mode == Passthrough && attached->backing_id == 0) {
-                    ++reused;
-                    if (!kernel.take(node, writes, *attached)) {
-                        // The RELEASE of what failed comes before the caller asks once more.
-                        files->detach(node, writes);
-                        attached = files->attach(asked);
-                        REQUIRE((!attached || kernel.take(node, writes, *attached)));
-                    }
-                } else {
-                    REQUIRE((!attached || kernel.take(node, writes, *attached)));
-                }
+                const auto attached = open_by_asking(kernel, *files, asked, reused);
                 // Only what nobody moves is refused to the caller: here, nothing but files that
                 // need another id since a restart, which was refused.
+                const bool refused = std::exchange(kernel.refuse, false);
                 if (!attached) {
-                    REQUIRE(attached.error() == ETXTBSY);
-                    REQUIRE((kernel.refuse && kernel.reuses));
-                    kernel.refuse = false;
+                    REQUIRE((refused && kernel.reuses));
                     break;
                 }
-                kernel.refuse = false;
                 open.push_back({node, writes, false, attached->mode});
                 break;
             }
@@ -441,12 +458,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
                 if (random() % 4 == 0) files->close_idle(kEver, kEver);
                 if (random() % 4 == 0) release();
                 if (random() % 50 == 0) {
-                    files->close_idle(kEver, kEver);
-                    auto successor = std::make_unique<OpenFiles>(kernel, nullptr);
-                    files->save([&](const SavedOpened& saved) { successor->restore(saved); });
-                    files->leave();
-                    if (kernel.reuses) successor->close_inherited();
-                    files = std::move(successor);
+                    files = successor_of(*files, kernel);
                 }
         }
         // Who reads in passthrough reads the file as it is now.
