@@ -72,6 +72,10 @@ void members(Archive& archive, SavedDirectory& saved) {
     archive(saved.handle, saved.node, saved.begun, saved.names);
 }
 template <typename Archive>
+void members(Archive& archive, SavedVisit& saved) {
+    archive(saved.thread, saved.node);
+}
+template <typename Archive>
 void members(Archive& archive, passthrough::SavedOpened& saved) {
     archive(saved.node, saved.mode, saved.backing_id, saved.real, saved.follows, saved.opens,
             saved.mappers, saved.passed, saved.mapped, saved.attached, saved.inherited);

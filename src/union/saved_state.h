@@ -134,7 +134,13 @@ struct SavedDirectory {
     std::vector<SavedEntry> names;
 };
 
-using SavedState =
-    std::variant<SavedTotals, SavedTag, SavedNode, SavedSnapshot, SavedFile, SavedDirectory>;
+// A thread that was told to look a path up again (TurnedAway).
+struct SavedVisit {
+    pid_t thread = 0;
+    NodeId node = 0;
+};
+
+using SavedState = std::variant<SavedTotals, SavedTag, SavedNode, SavedSnapshot, SavedFile,
+                                SavedDirectory, SavedVisit>;
 
 }  // namespace plyfs

@@ -73,6 +73,7 @@ void Union::save(GivenDescriptors& descriptors,
         keep(SavedSnapshot{its_number, snapshot->real, snapshot->branch,
                            descriptors.add(snapshot->object.get())});
     }
+    turned_away_.save([&](pid_t thread, NodeId node) { keep(SavedVisit{thread, node}); });
     keep(totals);
 }
 
@@ -99,6 +100,11 @@ Result<void> UnionRestoration::add(SavedNode&& node) {
     }
     if (node.snapshot != 0) kept_.emplace_back(node.id, node.snapshot);
     return nodes_.add(node, descriptors_);
+}
+
+Result<void> UnionRestoration::add(SavedVisit&& visit) {
+    united_.turned_away_.restore(visit.thread, visit.node);
+    return {};
 }
 
 Result<void> UnionRestoration::add(SavedSnapshot&& snapshot) {

@@ -31,6 +31,17 @@ bool TurnedAway::turn_away(NodeId node, pid_t thread) {
     return !again;
 }
 
+void TurnedAway::save(const std::function<void(pid_t thread, NodeId node)>& visit) const {
+    const Lock lock(mutex_);
+    for (const auto& [thread, its_visit] : visits_) visit(thread, its_visit.node);
+}
+
+void TurnedAway::restore(pid_t thread, NodeId node) {
+    const Lock lock(mutex_);
+    visits_.insert_or_assign(thread, Visit{node, Clock::now()});
+    size_ = visits_.size();
+}
+
 void TurnedAway::moved_on(pid_t thread, NodeId node) {
     if (size_ == 0) return;
     const Lock lock(mutex_);

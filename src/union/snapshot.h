@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <unordered_map>
 
 #include "sys/attributes.h"
@@ -42,13 +43,17 @@ public:
     // more.
     void moved_on(pid_t thread, NodeId node = 0) EXCLUDES(mutex_);
 
+    // For a successor process: calls visit(thread, node) for each; and there, each as of now.
+    void save(const std::function<void(pid_t thread, NodeId node)>& visit) const EXCLUDES(mutex_);
+    void restore(pid_t thread, NodeId node) EXCLUDES(mutex_);
+
 private:
     using Clock = std::chrono::steady_clock;
     struct Visit {
         NodeId node;
         Clock::time_point when;
     };
-    Mutex mutex_;
+    mutable Mutex mutex_;
     std::unordered_map<pid_t, Visit> visits_ GUARDED_BY(mutex_);
     std::atomic<std::size_t> size_{0};  // of visits_
 };

@@ -33,6 +33,7 @@ private:
     Result<void> add(SavedSnapshot&& snapshot);
     Result<void> add(SavedFile&& file);
     Result<void> add(SavedDirectory&& directory);
+    Result<void> add(SavedVisit&& visit);
     Result<std::shared_ptr<const Snapshot>> snapshot(SnapshotNumber number) const;
     Result<void> restore(const SavedFile& file);
     Result<void> restore(const SavedDirectory& directory);

@@ -47,7 +47,8 @@ std::vector<Record> all_kinds() {
             SavedState(std::move(node)),
             SavedState(SavedSnapshot{1, real(7), 1, 2}),
             SavedState(SavedFile{3, 4, real(8), 1, 0x8002, 5, 1, 6, real(9), true}),
-            SavedState(std::move(directory))};
+            SavedState(std::move(directory)),
+            SavedState(SavedVisit{1, UINT64_MAX})};
 }
 
 UniqueFd file_of(const std::vector<Record>& records) {

@@ -5,6 +5,15 @@
 
 namespace plyfs::test {
 
+TEST_CASE("a second try may come to another process", "[handover]") {
+    TurnedAway before;
+    CHECK(before.turn_away(7, 100));
+    TurnedAway after;
+    before.save([&](pid_t thread, NodeId node) { after.restore(thread, node); });
+    CHECK(after.turn_away(7, 101));
+    CHECK_FALSE(after.turn_away(7, 100));
+}
+
 TEST_CASE("who comes twice at once has come without a path", "[snapshot]") {
     TurnedAway turned_away;
     CHECK(turned_away.turn_away(7, 100));
