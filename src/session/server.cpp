@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -309,6 +310,8 @@ Ended Server::wait(DeviceLoop& loop) {
             const auto successor = hand_over(loop);
             if (successor) {
                 spdlog::info("{}: process {} goes on", options_.mountpoint, *successor);
+                // A service would end with its main process.
+                ::sd_notifyf(0, "MAINPID=%ld", static_cast<long>(*successor));
                 return {*successor};
             }
             spdlog::warn("{}: not restarted: {}", options_.mountpoint, successor.error());

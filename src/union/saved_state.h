@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What a union hands to its successor, another process that goes on with the same mount: all that
-// the kernel may refer to. Plain values, one for each thing, in no particular order but that
-// SavedTotals comes first. Descriptors are not in them but in a list beside them, by position.
+// the kernel may refer to. Plain values, one for each thing, in any order. Descriptors are not in
+// them but in a list beside them, by position.
 #pragma once
 
 #include <sys/types.h>

@@ -6,7 +6,9 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +20,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -541,6 +544,28 @@ TEST_CASE("a daemon that is told to end while it restarts ends", "[restart][race
         mount.abandon();
         CHECK(::rmdir(mount.path().c_str()) == 0);
         CHECK(content(branches.path(0, "file")) == "content");
+    }
+}
+
+TEST_CASE("a service manager is told of the successor", "[restart]") {
+    require_sandbox();
+    // sd_notify(3)
+    const std::string path = make_scratch_directory() + "/notify";
+    const UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    REQUIRE(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0);
+    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+    Union united({Ext4});
+    ::unsetenv("NOTIFY_SOCKET");
+    for (int i = 0; i < 2; ++i) {
+        united.mount.restart();
+        std::string text(100, '\0');
+        const ssize_t size = ::recv(socket.get(), text.data(), text.size(), 0);
+        REQUIRE(size > 0);
+        text.resize(static_cast<std::size_t>(size));
+        CHECK(text == "MAINPID=" + std::to_string(united.mount.daemon()));
     }
 }
 
