@@ -516,6 +516,8 @@ TEST_CASE("why a restart failed need not be text", "[restart][stats]") {
 TEST_CASE("a daemon that is told to end while it restarts ends", "[restart][race]") {
     allow_seconds(120);
     for (int i = 0; i < 30; ++i) {
+        // Processes that tests before this one have killed may have left children of theirs.
+        const auto others = children();
         const Branches branches({Tmpfs});
         Mount mount(branches.spec());
         put(mount.path("file"), "content");
@@ -538,6 +540,7 @@ TEST_CASE("a daemon that is told to end while it restarts ends", "[restart][race
         CHECK(wait_until_ended(daemon, 10));
         CHECK(reap(daemon) == 0);
         for (const pid_t child : children()) {
+            if (std::ranges::find(others, child) != others.end()) continue;
             CHECK(wait_until_ended(child, 10));
             CHECK(reap(child) == 0);
         }
