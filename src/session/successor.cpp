@@ -3,9 +3,11 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <poll.h>
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -105,21 +107,28 @@ Successor::Successor(Successor&& other) noexcept
 void Successor::end() {
     const pid_t process = std::exchange(process_, 0);
     if (process == 0) return;
+    if (refused_) {
+        const UniqueFd handle(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
+        pollfd ended{handle.get(), POLLIN, 0};
+        constexpr int kMilliseconds = 5000;
+        if (handle) ::poll(&ended, 1, kMilliseconds);
+    }
     ::kill(process, SIGKILL);  // it has not touched anything
     while (::waitpid(process, nullptr, 0) < 0 && errno == EINTR) {
     }
 }
 
-std::expected<void, std::string> Successor::wait_for(std::string_view word) const {
+std::expected<void, std::string> Successor::wait_for(std::string_view word) {
     const auto message = channel_.receive();
     if (!message) return silence(message.error());
-    if (message->text != word) return std::unexpected(message->text);
-    return {};
+    if (message->text == word) return {};
+    refused_ = true;
+    return std::unexpected(message->text);
 }
 
 std::expected<void, std::string> Successor::prepare(const config::Options& options,
                                                     const std::string& text,
-                                                    const BranchSet& branches) const {
+                                                    const BranchSet& branches) {
     const auto configuration = file_of(text);
     if (!configuration) return std::unexpected(std::string(configuration.error().message()));
     const nlohmann::json header = {{"format", kHandoverFormat},
@@ -136,7 +145,7 @@ std::expected<void, std::string> Successor::prepare(const config::Options& optio
 }
 
 std::expected<void, std::string> Successor::give(int records, int device,
-                                                 const std::vector<int>& descriptors) const {
+                                                 const std::vector<int>& descriptors) {
     const nlohmann::json state = {{"descriptors", descriptors.size()}};
     const std::array<int, 2> files{records, device};
     const auto sent = channel_.send(state.dump(), files);
@@ -145,7 +154,7 @@ std::expected<void, std::string> Successor::give(int records, int device,
 }
 
 std::expected<void, std::string> Successor::give_descriptors(const std::vector<int>& descriptors,
-                                                             std::string_view word) const {
+                                                             std::string_view word) {
     const auto sent = channel_.send_descriptors(descriptors);
     // Of a successor that refuses what it says is worth more.
     const bool gone = !sent && (sent.error() == EPIPE || sent.error() == ECONNRESET);

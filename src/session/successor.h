@@ -36,24 +36,24 @@ public:
     // Tells it of the mount, whose configuration is `text` (config::dump); returns when it has
     // opened the branches and found them to be these. What it says is wrong, otherwise.
     std::expected<void, std::string> prepare(const config::Options& options,
-                                             const std::string& text,
-                                             const BranchSet& branches) const;
+                                             const std::string& text, const BranchSet& branches);
     // Hands it the state (saved_records.h), the descriptors named there and the device, while
     // nobody serves; returns when it could go on at once.
     std::expected<void, std::string> give(int records, int device,
-                                          const std::vector<int>& descriptors) const;
+                                          const std::vector<int>& descriptors);
     // It goes on. Returns its process id. What is wrong, otherwise: it has ended.
     std::expected<pid_t, std::string> commit();
 
 private:
     Successor(HandoverChannel channel, pid_t process)
         : channel_(std::move(channel)), process_(process) {}
-    std::expected<void, std::string> wait_for(std::string_view word) const;
+    std::expected<void, std::string> wait_for(std::string_view word);
     std::expected<void, std::string> give_descriptors(const std::vector<int>& descriptors,
-                                                      std::string_view word) const;
+                                                      std::string_view word);
 
     HandoverChannel channel_;
-    pid_t process_;  // 0: not to be ended
+    pid_t process_;         // 0: not to be ended
+    bool refused_ = false;  // it ends by itself
 };
 
 }  // namespace plyfs::session

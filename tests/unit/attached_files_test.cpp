@@ -2,6 +2,7 @@
 //
 // Backings that are left with the kernel, which opens files by them without asking: against a model
 // of what patch 5 of kernel/ does (docs/kernel-open.md).
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/generators/catch_generators.hpp>
 #include <chrono>
@@ -147,6 +148,29 @@ Opening opening(std::uint64_t node, int file, bool writes = false) {
     result.wanted = Passthrough;
     result.may_attach = !writes;
     return result;
+}
+
+struct Open {
+    std::uint64_t node;
+    bool writes;
+    bool by_kernel;
+    IoMode mode;
+};
+
+// Closes one of them; `released` are those of which the server is to be told.
+void close_one(Kernel& kernel, std::vector<Open>& open, std::size_t at,
+               std::vector<Open>& released) {
+    kernel.close(open[at].node, open[at].by_kernel, open[at].mode);
+    if (!open[at].by_kernel) released.push_back(open[at]);
+    open[at] = open.back();
+    open.pop_back();
+}
+
+// Who reads in passthrough reads the file as it is now.
+bool read_right(Kernel& kernel, const std::vector<Open>& open, std::map<std::uint64_t, int>& real) {
+    return std::ranges::all_of(open, [&](const Open& file) {
+        return file.mode != Passthrough || kernel.file_of(file.node) == real[file.node];
+    });
 }
 
 // An open(2) that the kernel asks for. None: ETXTBSY. `reused` counts answers without an id.
@@ -389,12 +413,6 @@ TEST_CASE("no answer about attached files is refused by the kernel",
     kernel.reuses = GENERATE(false, true);
     auto files = std::make_unique<OpenFiles>(kernel, nullptr);
     std::uint64_t reused = 0;
-    struct Open {
-        std::uint64_t node;
-        bool writes;
-        bool by_kernel;
-        IoMode mode;
-    };
     std::vector<Open> open;
     // What the server knows to be open though it was closed: a RELEASE comes later than a close.
     std::vector<Open> released;
@@ -440,11 +458,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
             case 4:
             case 5:
                 if (!open.empty()) {
-                    const std::size_t at = random() % open.size();
-                    kernel.close(open[at].node, open[at].by_kernel, open[at].mode);
-                    if (!open[at].by_kernel) released.push_back(open[at]);
-                    open[at] = open.back();
-                    open.pop_back();
+                    close_one(kernel, open, random() % open.size(), released);
                 }
                 break;
             case 6:
@@ -457,21 +471,13 @@ TEST_CASE("no answer about attached files is refused by the kernel",
             default:
                 if (random() % 4 == 0) files->close_idle(kEver, kEver);
                 if (random() % 4 == 0) release();
-                if (random() % 50 == 0) {
-                    files = successor_of(*files, kernel);
-                }
+                if (random() % 50 == 0) files = successor_of(*files, kernel);
         }
-        // Who reads in passthrough reads the file as it is now.
-        for (const Open& file : open) {
-            if (file.mode == Passthrough) REQUIRE(kernel.file_of(file.node) == real[file.node]);
-        }
+        REQUIRE(read_right(kernel, open, real));
     }
     CHECK(by_itself > 1'000);
     CHECK((reused > 100) == kernel.reuses);
-    for (const Open& file : open) {
-        kernel.close(file.node, file.by_kernel, file.mode);
-        if (!file.by_kernel) released.push_back(file);
-    }
+    while (!open.empty()) close_one(kernel, open, 0, released);
     release();
     files->close_idle(kEver, kEver);
     CHECK(kernel.ids() == 0);
