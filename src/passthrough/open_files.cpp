@@ -167,6 +167,7 @@ IoMode OpenFiles::register_backing(Shard& shard, const Opening& opening, Opened&
     if (opening.may_attach) {
         opened.attached = true;
         opened.attached_since = Clock::now();
+        if (shard.attached.size() >= shard.prune_at) prune_attached(shard);
         shard.attached.push_back({opening.node, opened.attached_since});
         ++attached_;
     }
@@ -268,17 +269,29 @@ void OpenFiles::take_back_attached(Shard& shard, Clock::time_point since) {
          --left) {
         const Idle eldest = shard.attached.front();
         shard.attached.pop_front();
-        const auto found = shard.nodes.find(eldest.node);
-        if (found == shard.nodes.end() || !found->second.attached ||
-            found->second.attached_since != eldest.since) {
-            continue;
-        }
-        Opened& opened = found->second;
+        Opened* const opened = find_attached(shard, eldest);
+        if (opened == nullptr) continue;
         // While it is open the file would not be free anyway, and others share the id.
-        if (opened.opens == 0 && !take_back(opened)) continue;
-        opened.attached_since = Clock::now();
-        shard.attached.push_back({eldest.node, opened.attached_since});
+        if (opened->opens == 0 && !take_back(*opened)) continue;
+        opened->attached_since = Clock::now();
+        shard.attached.push_back({eldest.node, opened->attached_since});
     }
+}
+
+OpenFiles::Opened* OpenFiles::find_attached(Shard& shard, const Idle& queued) {
+    const auto found = shard.nodes.find(queued.node);
+    if (found == shard.nodes.end()) return nullptr;
+    Opened& opened = found->second;
+    return opened.attached && opened.attached_since == queued.since ? &opened : nullptr;
+}
+
+void OpenFiles::prune_attached(Shard& shard) {
+    std::deque<Idle> left;
+    for (const Idle& queued : shard.attached) {
+        if (find_attached(shard, queued) != nullptr) left.push_back(queued);
+    }
+    shard.attached = std::move(left);
+    shard.prune_at = std::max(kLeastPruned, 2 * shard.attached.size());
 }
 
 void OpenFiles::save(const std::function<void(const SavedOpened&)>& visit) const {
@@ -371,9 +384,15 @@ UnseenWrites OpenFiles::unseen_writes(std::uint64_t node) const {
 }
 
 OpenFilesCounts OpenFiles::counts() const {
+    std::uint64_t queued = 0;
+    for (const Shard& shard : shards_) {
+        const Lock lock(shard.mutex);
+        queued += shard.attached.size();
+    }
     return {.backings = backings_,
             .idle_backings = idle_,
             .attached = attached_,
+            .queued = queued,
             .taken_back = taken_back_,
             .taken_open = taken_open_,
             .registrations = registrations_,

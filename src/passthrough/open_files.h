@@ -120,6 +120,7 @@ struct OpenFilesCounts {
     std::uint64_t backings = 0;       // registered now, idle ones too, as far as is known
     std::uint64_t idle_backings = 0;  // of these, for files that are not open now
     std::uint64_t attached = 0;       // of these, left with the kernel for opening by itself
+    std::uint64_t queued = 0;         // what is remembered of these, of which some are no more
     std::uint64_t taken_back = 0;     // attached ones, since the start, with nothing open
     std::uint64_t taken_open = 0;     // or with files open that the kernel had opened
     std::uint64_t registrations = 0;  // since the start, without those refused
@@ -150,6 +151,7 @@ struct SavedOpened {
 class OpenFiles {
 public:
     using Clock = std::chrono::steady_clock;
+    static constexpr Clock::time_point kAll = Clock::time_point::max();  // for close_idle()
 
     // `registrar` is borrowed. `refused(errno)` is told of each registration that was refused, with
     // no lock held.
@@ -218,6 +220,7 @@ private:
         std::optional<Version> pages;  // of which the page cache may have some; none: not known
     };
     static constexpr std::size_t kIdlePerShard = 4;
+    static constexpr std::size_t kLeastPruned = 64;
     struct Idle {
         std::uint64_t node;
         Clock::time_point since;
@@ -227,8 +230,10 @@ private:
         std::unordered_map<std::uint64_t, Opened> nodes GUARDED_BY(mutex);
         boost::container::static_vector<Idle, kIdlePerShard> idle
             GUARDED_BY(mutex);  // eldest first
-        // Those to take back, eldest first; some were taken back before.
+        // Those to take back, eldest first, and some that are attached no more: these go when there
+        // are as many as `prune_at`, which is twice what was left of it the last time.
         std::deque<Idle> attached GUARDED_BY(mutex);
+        std::size_t prune_at GUARDED_BY(mutex) = kLeastPruned;
     };
     // attach(), but for telling of a refusal.
     Result<Attachment> attach_locked(const Opening& opening, std::optional<Errno>& refusal);
@@ -253,6 +258,9 @@ private:
     bool make_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
     void take_from_idle(Shard& shard, std::uint64_t node) REQUIRES(shard.mutex);
     void take_back_attached(Shard& shard, Clock::time_point since) REQUIRES(shard.mutex);
+    // What `queued` stands for, if it is attached still; null otherwise.
+    static Opened* find_attached(Shard& shard, const Idle& queued) REQUIRES(shard.mutex);
+    void prune_attached(Shard& shard) REQUIRES(shard.mutex);
     void close_backing(Opened& opened);
     Shard& shard(std::uint64_t node) { return shards_[node % shards_.size()]; }
     const Shard& shard(std::uint64_t node) const { return shards_[node % shards_.size()]; }

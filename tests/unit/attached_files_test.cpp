@@ -21,8 +21,6 @@ namespace {
 
 using enum IoMode;
 
-constexpr auto kEver = OpenFiles::Clock::time_point::max();
-
 // The kernel: its ids, and one inode at a time for each node. Descriptors are numbers of files.
 class Kernel final : public Registrar {
 public:
@@ -193,7 +191,7 @@ std::optional<Attachment> open_by_asking(Kernel& kernel, OpenFiles& files, const
 }
 
 std::unique_ptr<OpenFiles> successor_of(OpenFiles& files, Kernel& kernel) {
-    files.close_idle(kEver, kEver);
+    files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     auto successor = std::make_unique<OpenFiles>(kernel, nullptr);
     files.save([&](const SavedOpened& saved) { successor->restore(saved); });
     files.leave();
@@ -239,12 +237,12 @@ TEST_CASE("a file that was read is opened without asking", "[passthrough][attach
         REQUIRE(kernel.open_by_itself(1, false));
         kernel.close(1, true, Passthrough);
         // One is open still: it is asked for again.
-        CHECK(files.close_idle(kEver, kEver));
+        CHECK(files.close_idle(OpenFiles::kAll, OpenFiles::kAll));
         CHECK_FALSE(kernel.open_by_itself(1, false));
         CHECK(files.counts().taken_open == 1);
         CHECK(files.may_pass(1));
         kernel.close(1, true, Passthrough);
-        CHECK_FALSE(files.close_idle(kEver, kEver));
+        CHECK_FALSE(files.close_idle(OpenFiles::kAll, OpenFiles::kAll));
         CHECK_FALSE(files.may_pass(1));
         CHECK(files.counts().taken_back == 1);
     }
@@ -252,10 +250,34 @@ TEST_CASE("a file that was read is opened without asking", "[passthrough][attach
         kernel.close(1, true, Passthrough);
         files.forget(1);
     }
-    files.close_idle(kEver, kEver);
+    files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     CHECK(kernel.ids() == 0);
     CHECK(files.counts().backings == 0);
     CHECK(files.counts().attached == 0);
+}
+
+TEST_CASE("nothing is remembered of attached files that were forgotten", "[passthrough][attach]") {
+    Kernel kernel;
+    OpenFiles files(kernel, {});
+    const auto visit = [&](std::uint64_t node) {
+        REQUIRE(kernel.take(node, false, *files.attach(opening(node, 10))));
+        kernel.close(node, false, Passthrough);
+        files.detach(node, false);
+    };
+    constexpr std::uint64_t kKept = 1000;
+    for (std::uint64_t node = 1; node <= kKept; ++node) visit(node);
+    for (std::uint64_t node = kKept + 1; node <= 100 * kKept; ++node) {
+        visit(node);
+        REQUIRE(kernel.evict(node));
+        files.forget(node);
+    }
+    CHECK(files.counts().attached == kKept);
+    CHECK(files.counts().queued < 10 * kKept);
+    // What is left is taken back in its turn.
+    CHECK_FALSE(files.close_idle(OpenFiles::kAll, OpenFiles::kAll));
+    CHECK(files.counts().queued == 0);
+    CHECK(files.counts().taken_back == kKept);
+    CHECK(kernel.ids() == 0);
 }
 
 TEST_CASE("another file under the node of an attached one", "[passthrough][attach]") {
@@ -401,7 +423,7 @@ TEST_CASE("files that are open since before a restart are opened again", "[passt
     kernel.close(1, false, Passthrough);
     after.detach(1, true);
     after.detach(2, true);
-    after.close_idle(kEver, kEver);
+    after.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     CHECK(kernel.ids() == 0);
     CHECK(after.counts().backings == 0);
 }
@@ -469,7 +491,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
                 }
                 break;
             default:
-                if (random() % 4 == 0) files->close_idle(kEver, kEver);
+                if (random() % 4 == 0) files->close_idle(OpenFiles::kAll, OpenFiles::kAll);
                 if (random() % 4 == 0) release();
                 if (random() % 50 == 0) files = successor_of(*files, kernel);
         }
@@ -479,7 +501,7 @@ TEST_CASE("no answer about attached files is refused by the kernel",
     CHECK((reused > 100) == kernel.reuses);
     while (!open.empty()) close_one(kernel, open, 0, released);
     release();
-    files->close_idle(kEver, kEver);
+    files->close_idle(OpenFiles::kAll, OpenFiles::kAll);
     CHECK(kernel.ids() == 0);
     CHECK(files->counts().backings == 0);
     CHECK(files->counts().attached == 0);

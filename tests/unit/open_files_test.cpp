@@ -91,8 +91,6 @@ Version version(std::uint64_t size) {
     return Version(attributes);
 }
 
-constexpr auto kEver = OpenFiles::Clock::time_point::max();
-
 }  // namespace
 
 TEST_CASE("the mode of an open beside each other state", "[passthrough]") {
@@ -260,7 +258,7 @@ TEST_CASE("a node that was passed through is not cached until it is forgotten", 
         CHECK(files.attach(opening(1, Passthrough))->mode == Passthrough);
         files.detach(1, false);
         files.detach(1, false);
-        files.close_idle(kEver, kEver);
+        files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
         CHECK(kernel.open() == 0);
     }
     SECTION("and after that it is") {
@@ -335,7 +333,7 @@ TEST_CASE("the backing of a file that is opened again and again stays a while", 
         const auto before = OpenFiles::Clock::now() - std::chrono::hours(1);
         CHECK(files.close_idle(before, before));
         CHECK(kernel.open() == 1);
-        CHECK_FALSE(files.close_idle(kEver, kEver));
+        CHECK_FALSE(files.close_idle(OpenFiles::kAll, OpenFiles::kAll));
     }
     SECTION("until the kernel forgets the file") {
         files.forget(1);
@@ -346,7 +344,7 @@ TEST_CASE("the backing of a file that is opened again and again stays a while", 
         REQUIRE(files.attach(other));
         CHECK(kernel.open() == 1);
         files.detach(1, false);
-        files.close_idle(kEver, kEver);
+        files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     }
     CHECK(kernel.open() == 0);
     CHECK(files.counts().idle_backings == 0);
@@ -364,7 +362,7 @@ TEST_CASE("few backings are idle at a time", "[passthrough]") {
     }
     CHECK(kernel.open() == files.counts().idle_backings);
     CHECK(kernel.open() <= 256);
-    CHECK_FALSE(files.close_idle(kEver, kEver));
+    CHECK_FALSE(files.close_idle(OpenFiles::kAll, OpenFiles::kAll));
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
 }
@@ -397,7 +395,7 @@ TEST_CASE("random opens never mix modes and leave nothing", "[passthrough][model
             }
         }
         if (random() % 50 == 0) files.forget(random() % 8 + 1);
-        if (random() % 200 == 0) files.close_idle(kEver, kEver);
+        if (random() % 200 == 0) files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
         // What fs/fuse/iomode.c refuses with EIO.
         std::map<std::uint64_t, std::set<BackingId>> passing;
         std::set<std::uint64_t> cached;
@@ -411,7 +409,7 @@ TEST_CASE("random opens never mix modes and leave nothing", "[passthrough][model
         }
     }
     for (const Open& file : open) files.detach(file.node, file.may_map);
-    files.close_idle(kEver, kEver);
+    files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
     CHECK(files.counts().backings == 0);
@@ -422,7 +420,7 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     OpenFiles files(kernel, {});
     std::atomic<bool> done{false};
     std::thread keeper([&] {
-        while (!done) files.close_idle(OpenFiles::Clock::now(), kEver);
+        while (!done) files.close_idle(OpenFiles::Clock::now(), OpenFiles::kAll);
     });
     std::vector<std::thread> threads;
     for (unsigned seed = 0; seed < 4; ++seed) {
@@ -439,7 +437,7 @@ TEST_CASE("threads open, close and forget the same files", "[passthrough][race]"
     for (std::thread& thread : threads) thread.join();
     done = true;
     keeper.join();
-    files.close_idle(kEver, kEver);
+    files.close_idle(OpenFiles::kAll, OpenFiles::kAll);
     CHECK(kernel.open() == 0);
     CHECK(kernel.wrong == 0);
 }
