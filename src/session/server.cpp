@@ -18,12 +18,12 @@
 #include <algorithm>
 #include <array>
 #include <csignal>
-#include <exception>
 #include <fstream>
 #include <thread>
 #include <tuple>
 #include <utility>
 
+#include "session/handover.h"
 #include "session/mount_arguments.h"
 #include "session/operations.h"
 #include "session/saved_records.h"
@@ -38,15 +38,6 @@ constexpr int kGraceMilliseconds = 5000;
 
 // Within this time of each other two signals are one.
 constexpr std::chrono::seconds kOneSignal{1};
-
-// How long the requests that are being served may take to end before a restart is given up.
-constexpr std::chrono::seconds kStopPatience{5};
-// The same of copies that are being made, before that: requests are served meanwhile.
-constexpr std::chrono::seconds kCopyPatience{20};
-
-std::unexpected<SessionError> refuse(std::string text) {
-    return std::unexpected(SessionError{std::move(text)});
-}
 
 // The connection in /sys/fs/fuse/connections: its number is the mount's device number.
 void abort_connection(unsigned connection) {
@@ -127,8 +118,7 @@ Server::Server(const config::Options& options, const std::string& text, Union& u
 
 Server::~Server() {
     passing_.housekeeper.stop();
-    constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
-    passing_.open_files.close_idle(kAll, kAll);
+    passing_.open_files.close_idle(passthrough::OpenFiles::kAll, passthrough::OpenFiles::kAll);
     passing_.registrar.set_device(-1);
 }
 
@@ -307,7 +297,9 @@ Ended Server::wait(DeviceLoop& loop) {
         }
         if ((waiting[2].revents & POLLIN) != 0) {
             restarts_.answered();
-            const auto successor = hand_over(loop);
+            Handover handover({context_, text_, init_, connection_},
+                              [this] { return is_told_to_end(); });
+            const auto successor = handover.run(loop);
             if (successor) {
                 spdlog::info("{}: process {} goes on", options_.mountpoint, *successor);
                 // A service would end with its main process.
@@ -339,90 +331,6 @@ void Server::unmount_for(unsigned signal) {
 bool Server::is_told_to_end() const {
     pollfd signals{signals_.get(), POLLIN, 0};
     return asked_to_end_ || ::poll(&signals, 1, 0) > 0;
-}
-
-std::expected<void, std::string> Server::check_restartable() const {
-    if (is_told_to_end()) return std::unexpected("it is being unmounted");
-    // The kernel knows the rings of a process as its own.
-    if (context_.rings) return std::unexpected("not possible with io_uring");
-    if (waiters_.size() > 0) {
-        return std::unexpected("somebody waits for a lock of a file in it (locks: branch)");
-    }
-    return {};
-}
-
-std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop) {
-    if (auto possible = check_restartable(); !possible) return std::unexpected(possible.error());
-    auto successor = Successor::start();
-    if (!successor) return std::unexpected(successor.error());
-    return hand_over(loop, *successor);
-}
-
-std::expected<pid_t, std::string> Server::hand_over(DeviceLoop& loop, Successor& successor) {
-    if (auto prepared = successor.prepare(options_, text_, united_.branches()); !prepared) {
-        return std::unexpected(prepared.error());
-    }
-    const auto until = std::chrono::steady_clock::now() + kCopyPatience;
-    while (united_.counts().copy_ups.running > 0) {
-        if (std::chrono::steady_clock::now() > until) {
-            return std::unexpected("files are being copied up; try again later");
-        }
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    }
-    constexpr auto kBusy = "requests that take long are being served; try again later";
-    // What it has to tell the kernel may wait for somebody who waits for an answer.
-    if (!passing_.housekeeper.pause(kStopPatience)) return std::unexpected(kBusy);
-    std::expected<pid_t, std::string> handed = std::unexpected(kBusy);
-    const bool stopped = loop.stop(kStopPatience);
-    if (stopped) handed = hand_over_stopped(successor);
-    if (handed) return handed;
-    successor.end();  // before anybody is served: no two processes serve at once
-    if (stopped) loop.resume();
-    passing_.housekeeper.resume();
-    return handed;
-}
-
-std::expected<pid_t, std::string> Server::hand_over_stopped(Successor& successor) {
-    // The library's barrier, and that of memory.
-    try {
-        constexpr auto kAll = passthrough::OpenFiles::Clock::time_point::max();
-        passing_.open_files.close_idle(kAll, kAll);
-        GivenDescriptors descriptors;
-        const auto records = save(descriptors);
-        if (!records) {
-            return std::unexpected(
-                fmt::format("the state could not be written down: {}", records.error().message()));
-        }
-        const int device = fuse_session_fd(session_.get());
-        if (auto given = successor.give(records->get(), device, descriptors.all()); !given) {
-            return std::unexpected(given.error());
-        }
-    } catch (const std::exception& error) {
-        return std::unexpected(
-            fmt::format("the state could not be written down: {}", error.what()));
-    }
-    // What came up since it was looked at last.
-    if (auto possible = check_restartable(); !possible) return std::unexpected(possible.error());
-    return successor.commit();
-}
-
-Result<UniqueFd> Server::save(GivenDescriptors& descriptors) const {
-    RecordWriter writer = TRY(RecordWriter::create());
-    writer.add(SavedSession{.generation = context_.generation,
-                            .connection = connection_,
-                            .restarts = restarts_.status().done + 1,
-                            .agreed = init_.agreed,
-                            .init_request = {init_.request.begin(), init_.request.end()},
-                            .init_reply = {init_.reply.begin(), init_.reply.end()}});
-    united_.save(descriptors, [&](const SavedState& state) { writer.add(state); });
-    passing_.open_files.save([&](const passthrough::SavedOpened& opened) { writer.add(opened); });
-    locks_.save([&](std::uint64_t node, std::uint64_t owner, int descriptor) {
-        writer.add(SavedLock{node, owner, descriptors.add(descriptor)});
-    });
-    for (const Housekeeper::Name& name : passing_.housekeeper.names()) {
-        writer.add(SavedExpiry{name.parent, name.name});
-    }
-    return writer.finish();
 }
 
 }  // namespace plyfs::session

@@ -23,7 +23,6 @@
 #include "session/predecessor.h"
 #include "session/restarts.h"
 #include "session/session.h"
-#include "session/successor.h"
 #include "union/union.h"
 
 namespace plyfs::session {
@@ -70,13 +69,7 @@ private:
     void say_ready(const std::function<void()>& ready);
     // Returns when the mount is no more, or where it was handed over.
     Ended wait(DeviceLoop& loop);
-    // What the mount is handed over to, or why it is not.
-    std::expected<pid_t, std::string> hand_over(DeviceLoop& loop);
-    std::expected<pid_t, std::string> hand_over(DeviceLoop& loop, Successor& successor);
-    std::expected<pid_t, std::string> hand_over_stopped(Successor& successor);
-    std::expected<void, std::string> check_restartable() const;
-    Result<UniqueFd> save(GivenDescriptors& descriptors) const;
-    // A signal that ends serving is there to be read.
+    // It is being unmounted, or a signal that ends serving is there to be read.
     bool is_told_to_end() const;
     void unmount_for(unsigned signal);
 
