@@ -128,7 +128,7 @@ void copy_up(const Arguments& arguments) {
     }
 }
 
-void list() {
+void list_workloads() {
     for (const Workload& workload : workloads()) {
         fmt::print("{}\t{}\t{}\t{}\n", workload.name, workload.unit,
                    workload.where == Where::Set ? "set" : "fresh",
@@ -168,7 +168,7 @@ int main(int count, char** words) {
     ::umask(022);  // the modes are checked
     const std::string_view mode = arguments[1];
     if (mode == "--list") {
-        list();
+        list_workloads();
     } else if (mode == "--one") {
         run_once(arguments.subspan(2));
     } else if (mode == "--prepare-copy-ups") {

@@ -36,9 +36,9 @@ std::string unescaped(std::string_view text) {
     return out;
 }
 
-class Reader {
+class OverlayFormReader {
 public:
-    Reader(const Location& where, Draft& draft) : where_(where), draft_(draft) {}
+    OverlayFormReader(const Location& where, Draft& draft) : where_(where), draft_(draft) {}
 
     ConfigErrors run(std::span<const Option> options) {
         for (const Option& option : options)
@@ -141,7 +141,7 @@ bool is_overlay_form(std::span<const Option> options) {
 
 ConfigErrors read_overlay_form(std::span<const Option> options, const Location& where,
                                Draft& draft) {
-    return Reader(where, draft).run(options);
+    return OverlayFormReader(where, draft).run(options);
 }
 
 }  // namespace plyfs::config

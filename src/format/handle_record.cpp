@@ -4,6 +4,7 @@
 #include <bit>
 #include <cstring>
 
+#include "format/bytes.h"
 #include "sys/file_handle.h"
 
 namespace plyfs::format {
@@ -19,10 +20,6 @@ constexpr std::uint8_t kAnyEndian = 2;
 constexpr std::uint8_t kUpper = 4;
 constexpr std::uint8_t kAllFlags = kBigEndian | kAnyEndian | kUpper;
 constexpr std::uint8_t kThisEndian = std::endian::native == std::endian::big ? kBigEndian : 0;
-
-std::uint8_t byte_at(std::string_view bytes, std::size_t index) {
-    return static_cast<std::uint8_t>(bytes[index]);
-}
 
 }  // namespace
 

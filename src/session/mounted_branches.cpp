@@ -15,10 +15,6 @@
 namespace plyfs::session {
 namespace {
 
-std::unexpected<SessionError> refuse(std::string text) {
-    return std::unexpected(SessionError{std::move(text)});
-}
-
 format::MarkWish mark_wish(const config::CopyUpOptions& options) {
     format::MarkWish wish;
     switch (options.xattrs) {

@@ -16,7 +16,7 @@
 namespace plyfs::session {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 Result<std::string> text_of(int file) {
     struct stat status{};

@@ -15,10 +15,6 @@
 namespace plyfs::session {
 namespace {
 
-std::unexpected<SessionError> refuse(std::string text) {
-    return std::unexpected(SessionError{std::move(text)});
-}
-
 // How many descriptors the process may have: as many as it can get, since they are what a union
 // needs most.
 std::size_t raise_descriptor_limit() {

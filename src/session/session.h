@@ -9,6 +9,7 @@
 #include <expected>
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "config/options.h"
 #include "sys/result.h"
@@ -22,6 +23,10 @@ struct SessionError {
     std::string text;
 };
 
+inline std::unexpected<SessionError> refuse(std::string text) {
+    return std::unexpected(SessionError{std::move(text)});
+}
+
 // How serving ended: unmounted, or, by the process id of a successor, handed over to that.
 struct Ended {
     pid_t successor = 0;
@@ -29,10 +34,9 @@ struct Ended {
 
 // Mounts and serves on the calling thread until the file system is unmounted, SIGTERM or SIGINT
 // asks for it, or a successor goes on with it (restarts.h), which is given `text`, the same options
-// as a YAML file (config::dump). `ready` is called once the mount
-// answers, before the first request is waited for: the place to tell a waiting parent and to leave
-// the terminal. Call before there are other threads; SIGTERM, SIGINT and SIGHUP are blocked from
-// then on.
+// as a YAML file (config::dump). `ready` is called once the mount answers, before the first request
+// is waited for: the place to tell a waiting parent and to leave the terminal. Call before there
+// are other threads; SIGTERM, SIGINT and SIGHUP are blocked from then on.
 std::expected<Ended, SessionError> mount_and_serve(const config::Options& options,
                                                    const std::string& text,
                                                    const std::function<void()>& ready);

@@ -420,9 +420,9 @@ Result<void> Union::rename_between(const Request& request, RenameSide& from, Ren
 
 Result<void> Union::rename(const Request& request, NodeId parent, Name name, NodeId new_parent,
                            Name new_name, unsigned flags) {
-    constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+    constexpr unsigned kKnownFlags = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
     const bool exchange = (flags & RENAME_EXCHANGE) != 0;
-    if ((flags & ~kKnown) != 0 || (exchange && flags != RENAME_EXCHANGE)) return fail(EINVAL);
+    if ((flags & ~kKnownFlags) != 0 || (exchange && flags != RENAME_EXCHANGE)) return fail(EINVAL);
     TRY(request.journal.begin("rename"));
     RenameSide from{TRY(directory(parent)), name, {}, {}, {}, {}};
     RenameSide to{TRY(directory(new_parent)), new_name, {}, {}, {}, {}};

@@ -27,7 +27,6 @@ namespace {
 using copyup::CopyOptions;
 using copyup::DataOrigin;
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
 constexpr off_t kMega = off_t{1} << 20;
 
 // A lower and a work directory on one file system, or on two of the kind.

@@ -21,8 +21,6 @@ namespace {
 
 using copyup::CopyOptions;
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
-
 // One object of each type, each with an extended attribute.
 std::vector<std::string> populate(const CopyPlace& place) {
     put(place.lower("small"), 0, 100);

@@ -27,8 +27,6 @@ namespace {
 using copyup::CopiedObject;
 using copyup::CopyOptions;
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
-
 FileSystemKind any_kind() {
     return GENERATE(FileSystemKind::Tmpfs, FileSystemKind::Ext4, FileSystemKind::Xfs,
                     FileSystemKind::Btrfs);

@@ -17,8 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 using config::Policy;
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
-
 // user:1:rwx, mask rwx, as system.posix_acl_access keeps it (linux/posix_acl_xattr.h).
 std::string acl_for_user_one() {
     struct Entry {

@@ -15,17 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "core/code.h"
 #include "core/host_files.h"
 #include "core/scratch_file_system.h"
 #include "union/union.h"
 
 namespace plyfs::test {
-
-// 0, or the errno.
-template <typename T>
-int code(const Result<T>& result) {
-    return result ? 0 : result.error().code();
-}
 
 struct BranchSpec {
     BranchMode mode = BranchMode::ReadWrite;

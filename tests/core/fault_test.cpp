@@ -22,7 +22,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-struct Verb {
+struct FaultyVerb {
     const char* name;
     std::function<int(DrivenUnion&)> run;
     // More states are allowed than before and after: what POSIX lets a failed call have changed.
@@ -46,7 +46,7 @@ void populate(DrivenUnion& u) {
     }
 }
 
-std::vector<Verb> verbs() {
+std::vector<FaultyVerb> verbs() {
     using U = DrivenUnion;
     const auto change = [](U& u, const std::string& path) {
         AttributeChange wanted;
@@ -113,7 +113,7 @@ struct Trial {
     DrivenUnion u;
 };
 
-std::uint64_t count_calls(const Verb& verb, VisibleTree& before, VisibleTree& after) {
+std::uint64_t count_calls(const FaultyVerb& verb, VisibleTree& before, VisibleTree& after) {
     Trial trial;
     before = visible_tree(trial.u);
     trial.u.forget_all();
@@ -131,7 +131,8 @@ std::uint64_t count_calls(const Verb& verb, VisibleTree& before, VisibleTree& af
 TEST_CASE("an error at any system call leaves the old tree or the new", "[fault]") {
     const int error = GENERATE(EIO, ENOSPC);
     const auto all = verbs();
-    const Verb& verb = all[GENERATE(Catch::Generators::range(std::size_t{0}, verbs().size()))];
+    const FaultyVerb& verb =
+        all[GENERATE(Catch::Generators::range(std::size_t{0}, verbs().size()))];
     VisibleTree before;
     VisibleTree after;
     const std::uint64_t calls = count_calls(verb, before, after);

@@ -37,10 +37,6 @@ HandleMark origin_of(const OverlayMount& layers, const std::string& object) {
     return format::read_handle_mark(layers.open(object).get(), Mark::Origin, {}).value();
 }
 
-HandleRecord record_of(const OverlayMount& layers, const std::string& object, bool upper = false) {
-    return format::handle_record(layers.open(object).get(), layers.uuid(), upper).value();
-}
-
 }  // namespace
 
 TEST_CASE("the kernel's origin is the record of the lower object", "[format][overlayfs]") {

@@ -23,10 +23,6 @@ using format::HandleRecord;
 using format::LinkCount;
 using format::Mark;
 
-HandleRecord record_of(const OverlayMount& layers, const std::string& object, bool upper = false) {
-    return format::handle_record(layers.open(object).get(), layers.uuid(), upper).value();
-}
-
 std::string entry_of(const OverlayMount& layers, const std::string& lower) {
     return "work/index/" + format::index_name(record_of(layers, lower)).value();
 }

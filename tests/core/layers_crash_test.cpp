@@ -28,8 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
-
 using Verb = std::function<int(DrivenUnion&)>;
 
 struct LayeredScenario {

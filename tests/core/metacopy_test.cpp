@@ -18,7 +18,7 @@
 namespace plyfs::test {
 namespace {
 
-constexpr char kMark[] = "trusted.overlay.metacopy";
+constexpr char kMetacopyMark[] = "trusted.overlay.metacopy";
 
 bool has_xattr(const std::string& path, const char* name) {
     return ::lgetxattr(path.c_str(), name, nullptr, 0) >= 0;
@@ -35,7 +35,7 @@ struct Metacopies {
     }
     ~Metacopies() { CHECK(tree_state(u.host(1)) == before); }
 
-    bool bare(const std::string& path) const { return has_xattr(u.host(0, path), kMark); }
+    bool bare(const std::string& path) const { return has_xattr(u.host(0, path), kMetacopyMark); }
 
     DrivenUnion u{{kRw, kRo}};
     std::string data;
@@ -150,14 +150,14 @@ TEST_CASE("a file that lacks its data on a lower branch is copied up with them",
     host_write(u.host(2, "f"), "text");
     host_write(u.host(1, "f"), "");
     REQUIRE(::truncate(u.host(1, "f").c_str(), 4) == 0);
-    REQUIRE(::setxattr(u.host(1, "f").c_str(), kMark, "", 0, 0) == 0);
+    REQUIRE(::setxattr(u.host(1, "f").c_str(), kMetacopyMark, "", 0, 0) == 0);
     CHECK(*u.read("f") == "text");
     REQUIRE(u.chmod("f", 0600) == 0);
     CHECK(host_read(u.host(0, "f")) == "text");
     SECTION("and is an error where they are nowhere") {
         host_write(u.host(1, "g"), "");
         REQUIRE(::truncate(u.host(1, "g").c_str(), 4) == 0);
-        REQUIRE(::setxattr(u.host(1, "g").c_str(), kMark, "", 0, 0) == 0);
+        REQUIRE(::setxattr(u.host(1, "g").c_str(), kMetacopyMark, "", 0, 0) == 0);
         CHECK(code(u.read("g")) == EIO);
     }
 }

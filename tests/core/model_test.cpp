@@ -264,7 +264,7 @@ private:
     std::string log_;
 };
 
-int steps() {
+int model_steps() {
     const char* const chosen = std::getenv("PLYFS_TEST_STEPS");
     return chosen != nullptr ? std::atoi(chosen) : 400;
 }
@@ -283,7 +283,7 @@ void run_model(std::uint64_t seed) {
     if (seed % 3 == 0) chosen.functions[config::Function::Mkdir] = Policy::All;
     Model model(seed, {kRw, kRw, kRw}, std::move(chosen));
     if (seed % 2 == 0) model.populate();
-    model.run(steps());
+    model.run(model_steps());
 }
 
 }  // namespace
@@ -302,7 +302,7 @@ TEST_CASE("random verbs do to layers what they do to a directory", "[model][laye
     if (seed / unions.size() % 2 == 1) model.copy_without_data();
     model.populate_layers(static_cast<std::size_t>(
         std::ranges::count(branches, BranchMode::ReadOnly, &BranchSpec::mode)));
-    model.run(steps());
+    model.run(model_steps());
 }
 
 TEST_CASE("random verbs of a seed from outside", "[model]") {

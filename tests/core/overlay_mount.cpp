@@ -93,4 +93,8 @@ format::Uuid OverlayMount::uuid() const {
     return sys::file_system_identity(root.get()).value().uuid;
 }
 
+format::HandleRecord record_of(const OverlayMount& layers, const std::string& object, bool upper) {
+    return format::handle_record(layers.open(object).get(), layers.uuid(), upper).value();
+}
+
 }  // namespace plyfs::test

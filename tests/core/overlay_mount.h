@@ -49,4 +49,8 @@ private:
     bool mounted_ = false;
 };
 
+// What leads to `object` of the file system, as an origin or an index has it.
+format::HandleRecord record_of(const OverlayMount& layers, const std::string& object,
+                               bool upper = false);
+
 }  // namespace plyfs::test

@@ -5,15 +5,12 @@
 #include <catch2/catch_test_macros.hpp>
 #include <filesystem>
 
+#include "core/code.h"
 #include "core/scratch_branches.h"
 #include "sys/fault.h"
 
 namespace plyfs::test {
 namespace {
-
-int code(const Result<void>& result) {
-    return result ? 0 : result.error().code();
-}
 
 class PhaseJournal final : public Journal {
 public:

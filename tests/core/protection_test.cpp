@@ -21,7 +21,7 @@
 namespace plyfs::test {
 namespace {
 
-constexpr char kMark[] = "trusted.overlay.protattr";
+constexpr char kProtectionMark[] = "trusted.overlay.protattr";
 
 std::uint32_t real_flags(const std::string& path) {
     const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -35,7 +35,7 @@ bool set_real_flags(const std::string& path, std::uint32_t flags) {
 
 std::string mark(const std::string& path) {
     std::array<char, 8> value{};
-    const ssize_t size = ::lgetxattr(path.c_str(), kMark, value.data(), value.size());
+    const ssize_t size = ::lgetxattr(path.c_str(), kProtectionMark, value.data(), value.size());
     return size < 0 ? "" : std::string(value.data(), static_cast<std::size_t>(size));
 }
 

@@ -152,7 +152,7 @@ private:
     std::map<NodeId, std::uint64_t> counted_;
 };
 
-int steps() {
+int race_steps() {
     const char* const chosen = std::getenv("PLYFS_TEST_STEPS");
     return chosen != nullptr ? std::atoi(chosen) : 1500;
 }
@@ -176,7 +176,7 @@ TEST_CASE("threads at the same names leave a union that agrees with its branches
             std::vector<std::thread> threads;
             for (std::uint64_t thread = 1; thread <= 4; ++thread) {
                 threads.emplace_back(
-                    [&u, thread] { Client(u.verbs(), first_seed() + thread).run(steps()); });
+                    [&u, thread] { Client(u.verbs(), first_seed() + thread).run(race_steps()); });
             }
             for (std::thread& thread : threads) thread.join();
         }

@@ -12,6 +12,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "core/scratch_file_system.h"
 #include "sys/open.h"
 #include "sys/statx.h"
 #include "union/recovery.h"
@@ -20,13 +21,6 @@ namespace plyfs::test {
 namespace {
 
 namespace fs = std::filesystem;
-
-// On tmpfs where there is one: thousands of fsync calls cost nothing there.
-std::string scratch_parent() {
-    const char* const chosen = std::getenv("TMPDIR");
-    if (chosen != nullptr) return chosen;
-    return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-}
 
 std::string parent_of(const std::string& path) {
     return path.substr(0, path.rfind('/'));

@@ -21,12 +21,6 @@
 namespace plyfs::test {
 namespace {
 
-std::string scratch_parent() {
-    const char* const chosen = std::getenv("TMPDIR");
-    if (chosen != nullptr) return chosen;
-    return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-}
-
 // Once for the process, before its first mount; threads made later inherit it.
 bool enter_own_namespace() {
     static const bool entered = ::unshare(CLONE_NEWNS) == 0 &&
@@ -59,7 +53,6 @@ struct ImageKind {
 };
 
 ImageKind image_kind(FileSystemKind kind) {
-    constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
     switch (kind) {
         case FileSystemKind::Xfs: return {"xfs", "mkfs.xfs -q -K -m reflink=1 ", 320 * kMebi};
         case FileSystemKind::Btrfs: return {"btrfs", "mkfs.btrfs -q -K ", 128 * kMebi};
@@ -86,6 +79,12 @@ void mount_image(const ImageKind& kind, const std::string& path, std::uint64_t b
 }
 
 }  // namespace
+
+std::string scratch_parent() {
+    const char* const chosen = std::getenv("TMPDIR");
+    if (chosen != nullptr) return chosen;
+    return ::access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+}
 
 ScratchDirectory::ScratchDirectory() : path_(scratch_parent() + "/plyfs-core.XXXXXX") {
     REQUIRE(::mkdtemp(path_.data()) != nullptr);

@@ -10,6 +10,11 @@
 
 namespace plyfs::test {
 
+inline constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;  // bytes
+
+// Where what is made for tests goes: tmpfs where there is one, on which fsync costs nothing.
+std::string scratch_parent();
+
 // An empty directory on a fast file system.
 class ScratchDirectory {
 public:

@@ -16,7 +16,7 @@
 namespace plyfs::test {
 namespace {
 
-constexpr std::size_t kBranches = 5;
+constexpr std::size_t kTiers = 5;
 constexpr std::uint64_t kNeverFree = std::uint64_t{1} << 60;
 
 // In precedence; what is new goes to the first, or to the second.
@@ -30,7 +30,7 @@ public:
     explicit Tiers(unsigned where)
         : directories(GENERATE(false, true)), to_second(GENERATE(false, true)), u(tiers(to_second)),
           where_(where) {
-        for (std::size_t branch = 0; branch < kBranches; ++branch) {
+        for (std::size_t branch = 0; branch < kTiers; ++branch) {
             if ((where & 1U << branch) == 0) continue;
             const std::string path = u.host(branch, "x");
             if (directories) std::filesystem::create_directory(path);
@@ -91,7 +91,7 @@ private:
 };
 
 unsigned any_choice() {
-    return GENERATE(Catch::Generators::range(1U, 1U << kBranches));
+    return GENERATE(Catch::Generators::range(1U, 1U << kTiers));
 }
 
 }  // namespace

@@ -11,23 +11,14 @@
 #include <fstream>
 #include <thread>
 
+#include "core/host_files.h"
 #include "core/plan_runs.h"
 #include "sys/entry.h"
 #include "sys/open.h"
 #include "union/recovery.h"
 
 namespace plyfs::test {
-namespace {
-
 namespace fs = std::filesystem;
-
-std::size_t open_descriptors() {
-    std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : fs::directory_iterator("/proc/self/fd")) ++count;
-    return count;
-}
-
-}  // namespace
 
 TEST_CASE("a work directory appears when it is needed and goes when it is empty",
           "[work_directory]") {

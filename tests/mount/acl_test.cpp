@@ -16,12 +16,6 @@ namespace {
 
 using enum FileSystem;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 using Acl = std::unique_ptr<void, int (*)(void*)>;
 
 Outcome set_acl(const std::string& path, acl_type_t type, const char* text) {

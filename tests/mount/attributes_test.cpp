@@ -19,22 +19,11 @@ using enum FileSystem;
 constexpr timespec kEarly{1'000'000'000, 123'456'789};
 constexpr timespec kLate{2'000'000'000, 987'654'321};
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 // As file systems take it: the tick, not the instant.
 timespec coarse_now() {
     timespec now{};
     ::clock_gettime(CLOCK_REALTIME_COARSE, &now);
     return now;
-}
-
-Outcome set_times(const std::string& path, timespec access, timespec modification) {
-    const std::array<timespec, 2> times{access, modification};
-    return outcome(::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW));
 }
 
 TEST_CASE("mode, owner and times are changed and kept", "[attributes]") {

@@ -26,10 +26,10 @@ namespace {
 
 using enum FileSystem;
 
-constexpr std::size_t kSize = 100'000;
+constexpr std::size_t kBackedSize = 100'000;
 
 std::string text(char byte) {
-    std::string all(kSize, byte);
+    std::string all(kBackedSize, byte);
     return all;
 }
 
@@ -40,7 +40,6 @@ void check_passed(const Mount& mount) {
 }
 
 // FUSE's connections, seen by what the daemon is asked, need a daemon in front.
-constexpr auto kLogging = Mount::Style::Logging;
 
 TEST_CASE("hard links that are open together share a backing", "[passthrough][backing]") {
     const auto prepare = [](const std::string& lower) {
@@ -59,7 +58,7 @@ TEST_CASE("hard links that are open together share a backing", "[passthrough][ba
         const UniqueFd other = open_file(layered.path("one"), O_RDWR);
         REQUIRE(outcome(written.get()) == kOk);
         REQUIRE(outcome(other.get()) == kOk);
-        const Mapping mapping(other.get(), kSize, PROT_READ | PROT_WRITE);
+        const Mapping mapping(other.get(), kBackedSize, PROT_READ | PROT_WRITE);
         REQUIRE(mapping.valid());
         REQUIRE(::pwrite(written.get(), "new", 3, 0) == 3);
         CHECK(mapping.text().starts_with("new"));
@@ -79,7 +78,7 @@ TEST_CASE("a file is opened again after what became of it", "[passthrough][backi
     const std::string path = united.path("file");
     put(path, text('1'));
     UniqueFd before = open_file(path, O_RDWR);
-    const Mapping mapping(before.get(), kSize, PROT_READ | PROT_WRITE);
+    const Mapping mapping(before.get(), kBackedSize, PROT_READ | PROT_WRITE);
     REQUIRE(mapping.valid());
     SECTION("it was forgotten") {
         before.reset();
@@ -129,7 +128,7 @@ TEST_CASE("sizes and times are right at the next fstat of anybody", "[passthroug
     put(path, text('1'));
     const UniqueFd file = open_file(path, O_RDWR);
     const UniqueFd observer = open_file(path, O_RDONLY);
-    const Mapping mapping(file.get(), kSize, PROT_READ | PROT_WRITE);
+    const Mapping mapping(file.get(), kBackedSize, PROT_READ | PROT_WRITE);
     REQUIRE(mapping.valid());
     const auto as_on_branch = [&] {
         return in_process([&] {
@@ -144,13 +143,13 @@ TEST_CASE("sizes and times are right at the next fstat of anybody", "[passthroug
     for (int round = 0; round < 10; ++round) {
         CAPTURE(round);
         (void)status(path);
-        REQUIRE(::pwrite(file.get(), "w", 1, static_cast<off_t>(kSize) + round) == 1);
+        REQUIRE(::pwrite(file.get(), "w", 1, static_cast<off_t>(kBackedSize) + round) == 1);
         CHECK(as_on_branch() == kOk);
         (void)status(path);
         mapping.bytes()[std::ptrdiff_t{4096} * round] = 'm';
-        REQUIRE(::msync(mapping.bytes(), kSize, MS_SYNC) == 0);
+        REQUIRE(::msync(mapping.bytes(), kBackedSize, MS_SYNC) == 0);
         CHECK(as_on_branch() == kOk);
-        REQUIRE(::ftruncate(file.get(), static_cast<off_t>(kSize)) == 0);
+        REQUIRE(::ftruncate(file.get(), static_cast<off_t>(kBackedSize)) == 0);
         CHECK(as_on_branch() == kOk);
     }
 }

@@ -39,7 +39,7 @@ constexpr char kNew[] = "new";
 constexpr char kFirst[] = "first, and synchronized\n";
 constexpr char kSecond[] = "second\n";
 
-enum class Kind : std::uint8_t {
+enum class TaskKind : std::uint8_t {
     Replace,          // rename of a file over copies on the two other branches
     Remove,           // unlink of a file with two copies
     MoveDirectory,    // rename of a directory on three branches
@@ -47,17 +47,17 @@ enum class Kind : std::uint8_t {
     MakeDirectory,    // mkdir on three branches, then rmdir
     Write,            // create where parents may be missing, write and fsync, then append
 };
-constexpr unsigned kKinds = 6;
+constexpr unsigned kTaskKinds = 6;
 
 // What is done to names of its own, in one or two steps.
 struct Task {
     unsigned number;
 
-    Kind kind() const { return static_cast<Kind>(number % kKinds); }
-    unsigned worker() const { return number / kKinds % kWorkers; }
-    unsigned branch() const { return number / kKinds / kWorkers % kBranches; }
+    TaskKind kind() const { return static_cast<TaskKind>(number % kTaskKinds); }
+    unsigned worker() const { return number / kTaskKinds % kWorkers; }
+    unsigned branch() const { return number / kTaskKinds / kWorkers % kBranches; }
     unsigned steps() const {
-        return kind() == Kind::MakeDirectory || kind() == Kind::Write ? 2 : 1;
+        return kind() == TaskKind::MakeDirectory || kind() == TaskKind::Write ? 2 : 1;
     }
     std::string name() const { return "task" + std::to_string(number); }
     std::string target() const { return name() + ".to"; }
@@ -96,28 +96,28 @@ void prepare(const Branches& branches, Task task) {
         for (unsigned branch = 0; branch < kBranches; ++branch) make(branch);
     };
     switch (task.kind()) {
-        case Kind::Replace:
+        case TaskKind::Replace:
             each([&](unsigned branch) {
                 const bool own = branch == task.branch();
                 put(branches.path(branch, own ? task.name() : task.target()), own ? kNew : kOld);
             });
             break;
-        case Kind::Remove:
+        case TaskKind::Remove:
             each([&](unsigned branch) {
                 if (branch != task.branch()) put(branches.path(branch, task.name()), kOld);
             });
             break;
-        case Kind::MoveDirectory:
+        case TaskKind::MoveDirectory:
             each([&](unsigned branch) {
                 make_directory(branches.path(branch, task.name()));
                 put(branches.path(branch, task.name() + "/" + std::to_string(branch)), kOld);
             });
             break;
-        case Kind::RemoveDirectory:
+        case TaskKind::RemoveDirectory:
             each([&](unsigned branch) { make_directory(branches.path(branch, task.name())); });
             break;
-        case Kind::MakeDirectory: break;
-        case Kind::Write: make_directory(branches.path(task.branch(), task.name())); break;
+        case TaskKind::MakeDirectory: break;
+        case TaskKind::Write: make_directory(branches.path(task.branch(), task.name())); break;
     }
 }
 
@@ -132,13 +132,13 @@ Outcome carry_out(Task task, unsigned step, const std::string& root) {
     const std::string path = root + "/" + task.name();
     const std::string target = root + "/" + task.target();
     switch (task.kind()) {
-        case Kind::Replace:
-        case Kind::MoveDirectory: return outcome(::rename(path.c_str(), target.c_str()));
-        case Kind::Remove: return outcome(::unlink(path.c_str()));
-        case Kind::RemoveDirectory: return outcome(::rmdir(path.c_str()));
-        case Kind::MakeDirectory:
+        case TaskKind::Replace:
+        case TaskKind::MoveDirectory: return outcome(::rename(path.c_str(), target.c_str()));
+        case TaskKind::Remove: return outcome(::unlink(path.c_str()));
+        case TaskKind::RemoveDirectory: return outcome(::rmdir(path.c_str()));
+        case TaskKind::MakeDirectory:
             return outcome(step == 0 ? ::mkdir(path.c_str(), 0755) : ::rmdir(path.c_str()));
-        case Kind::Write: return append(path + "/file", step == 0 ? kFirst : kSecond);
+        case TaskKind::Write: return append(path + "/file", step == 0 ? kFirst : kSecond);
     }
     return EINVAL;
 }
@@ -206,33 +206,33 @@ public:
         const bool begun = stage > 0;
         const bool done = stage == 2 * task.steps();
         switch (task.kind()) {
-            case Kind::Replace:
+            case TaskKind::Replace:
                 CHECK(there);
                 CHECK(content(mount_.path(task.target())) == (here ? kOld : kNew));
                 CHECK(copies == (here ? 1 : 0));
                 CHECK(branches_.count(task.target()) == (here ? 2 : 1));
                 break;
-            case Kind::MoveDirectory:
+            case TaskKind::MoveDirectory:
                 CHECK(here != there);
                 CHECK(names(mount_.path(here ? task.name() : task.target())) ==
                       std::set<std::string>{"0", "1", "2"});
                 CHECK(copies == (here ? 3 : 0));
                 CHECK(branches_.count(task.target()) == (here ? 0 : 3));
                 break;
-            case Kind::Remove:
+            case TaskKind::Remove:
                 if (here) CHECK(content(mount_.path(task.name())) == kOld);
                 CHECK(copies == (here ? 2 : 0));
                 break;
-            case Kind::RemoveDirectory: CHECK(copies == (here ? 3 : 0)); break;
-            case Kind::MakeDirectory:
+            case TaskKind::RemoveDirectory: CHECK(copies == (here ? 3 : 0)); break;
+            case TaskKind::MakeDirectory:
                 if (stage == 2) CHECK(here);
                 if (here && stage > 1) CHECK(copies == 3);
                 if (!here) CHECK(copies == 0);
                 break;
-            case Kind::Write: written(task, stage); break;
+            case TaskKind::Write: written(task, stage); break;
         }
-        if (task.kind() == Kind::Write) return;
-        if (!begun) CHECK(here == (task.kind() != Kind::MakeDirectory));
+        if (task.kind() == TaskKind::Write) return;
+        if (!begun) CHECK(here == (task.kind() != TaskKind::MakeDirectory));
         if (done) CHECK_FALSE(here);
     }
 

@@ -22,15 +22,9 @@
 namespace plyfs::test {
 namespace {
 
+constexpr off_t kMebiOffset = off_t{1} << 20;
+
 using enum FileSystem;
-
-constexpr off_t kMebi = off_t{1} << 20;
-
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
 
 // Bytes that differ from place to place.
 std::string pattern(std::size_t size, unsigned seed = 1) {
@@ -45,15 +39,15 @@ std::string pattern(std::size_t size, unsigned seed = 1) {
 TEST_CASE("what is written is read", "[data]") {
     const Union united(any_layout());
     const std::string path = united.path("file");
-    const std::string bytes = pattern(3 * kMebi + 17);
+    const std::string bytes = pattern(3 * kMebiOffset + 17);
     put(path, bytes);
     CHECK((content(path) == bytes));
     const UniqueFd file = open_file(path, O_RDWR);
-    REQUIRE(::pwrite(file.get(), "in between", 10, kMebi) == 10);
+    REQUIRE(::pwrite(file.get(), "in between", 10, kMebiOffset) == 10);
     std::string expected = bytes;
-    expected.replace(kMebi, 10, "in between");
+    expected.replace(kMebiOffset, 10, "in between");
     CHECK((content(path) == expected));
-    CHECK(::pread(file.get(), expected.data(), 10, 4 * kMebi) == 0);
+    CHECK(::pread(file.get(), expected.data(), 10, 4 * kMebiOffset) == 0);
 }
 
 TEST_CASE("appending writes at the end, whoever else does", "[data]") {
@@ -140,11 +134,11 @@ TEST_CASE("every mode of fallocate answers as on the branch", "[data][fallocate]
                               FALLOC_FL_UNSHARE_RANGE, FALLOC_FL_PUNCH_HOLE, 0x4000);
     CAPTURE(mode);
     const std::string path = united.path("file");
-    put(path, pattern(kMebi));
+    put(path, pattern(kMebiOffset));
     std::size_t branch = 0;
     while (!exists(united.branches.path(branch, "file"))) ++branch;
     const std::string plain = united.branches.path(branch, "plain");
-    put(plain, pattern(kMebi));
+    put(plain, pattern(kMebiOffset));
 
     // FUSE itself refuses all but these modes.
     constexpr int kServed = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
@@ -158,9 +152,9 @@ TEST_CASE("every mode of fallocate answers as on the branch", "[data][fallocate]
         CHECK((content(path) == content(plain)));
         CHECK(status(file.get()).st_size == status(expected.get()).st_size);
     }
-    const Outcome beyond = outcome(::fallocate(file.get(), mode, kMebi - 1, 65'536));
+    const Outcome beyond = outcome(::fallocate(file.get(), mode, kMebiOffset - 1, 65'536));
     if ((mode & ~kServed) == 0) {
-        CHECK(beyond == outcome(::fallocate(expected.get(), mode, kMebi - 1, 65'536)));
+        CHECK(beyond == outcome(::fallocate(expected.get(), mode, kMebiOffset - 1, 65'536)));
         CHECK(status(path).st_size == status(plain).st_size);
         CHECK(status(file.get()).st_blocks == status(expected.get()).st_blocks);
     }
@@ -172,31 +166,32 @@ TEST_CASE("holes stay holes and are found", "[data][lseek]") {
     const Union united(any_layout());
     const UniqueFd file = open_file(united.path("file"), O_RDWR | O_CREAT);
     REQUIRE(::pwrite(file.get(), "x", 1, 0) == 1);
-    REQUIRE(::pwrite(file.get(), "x", 1, 8 * kMebi) == 1);
-    REQUIRE(::ftruncate(file.get(), 16 * kMebi) == 0);
+    REQUIRE(::pwrite(file.get(), "x", 1, 8 * kMebiOffset) == 1);
+    REQUIRE(::ftruncate(file.get(), 16 * kMebiOffset) == 0);
     CHECK(status(file.get()).st_blocks < 1024);
     CHECK(::lseek(file.get(), 0, SEEK_DATA) == 0);
     const off_t hole = ::lseek(file.get(), 0, SEEK_HOLE);
     CHECK(hole > 0);
-    CHECK(hole <= kMebi);
+    CHECK(hole <= kMebiOffset);
     const off_t data = ::lseek(file.get(), hole, SEEK_DATA);
-    CHECK(data > kMebi);
-    CHECK(data <= 8 * kMebi);
-    CHECK(outcome(::lseek(file.get(), 16 * kMebi, SEEK_DATA)) == ENXIO);
-    CHECK(outcome(::lseek(file.get(), 12 * kMebi, SEEK_DATA)) == ENXIO);
-    CHECK(::lseek(file.get(), 12 * kMebi, SEEK_HOLE) == 12 * kMebi);
+    CHECK(data > kMebiOffset);
+    CHECK(data <= 8 * kMebiOffset);
+    CHECK(outcome(::lseek(file.get(), 16 * kMebiOffset, SEEK_DATA)) == ENXIO);
+    CHECK(outcome(::lseek(file.get(), 12 * kMebiOffset, SEEK_DATA)) == ENXIO);
+    CHECK(::lseek(file.get(), 12 * kMebiOffset, SEEK_HOLE) == 12 * kMebiOffset);
 }
 
 TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_range][splice]") {
     const Union united(any_layout());
-    const std::string bytes = pattern(2 * kMebi);
+    const std::string bytes = pattern(2 * kMebiOffset);
     put(united.path("from"), bytes);
     const UniqueFd from = open_file(united.path("from"), O_RDWR);
     const UniqueFd to = open_file(united.path("to"), O_RDWR | O_CREAT);
     loff_t in = 0;
     loff_t out = 0;
-    while (out < 2 * kMebi) {
-        const ssize_t copied = ::copy_file_range(from.get(), &in, to.get(), &out, 3 * kMebi, 0);
+    while (out < 2 * kMebiOffset) {
+        const ssize_t copied =
+            ::copy_file_range(from.get(), &in, to.get(), &out, 3 * kMebiOffset, 0);
         REQUIRE(outcome(copied) == kOk);
         REQUIRE(copied > 0);
     }
@@ -204,9 +199,9 @@ TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_r
     CHECK(::copy_file_range(from.get(), &in, to.get(), &out, 10, 0) == 0);
 
     in = 0;
-    out = 3 * kMebi;
+    out = 3 * kMebiOffset;
     CHECK(::copy_file_range(from.get(), &in, from.get(), &out, 4096, 0) == 4096);
-    CHECK(status(from.get()).st_size == 3 * kMebi + 4096);
+    CHECK(status(from.get()).st_size == 3 * kMebiOffset + 4096);
     in = 0;
     out = 100;
     CHECK(outcome(::copy_file_range(from.get(), &in, from.get(), &out, 4096, 0)) == EINVAL);
@@ -217,7 +212,7 @@ TEST_CASE("copy_file_range copies within and between files", "[data][copy_file_r
 TEST_CASE("data is copied between branches of different file systems",
           "[data][copy_file_range][splice]") {
     const Union united{Ext4, Xfs, Btrfs, Tmpfs};
-    const std::string bytes = pattern(kMebi);
+    const std::string bytes = pattern(kMebiOffset);
     for (std::size_t i = 0; i < 4; ++i) {
         put(united.branches.path(i, "from" + std::to_string(i)), bytes);
         put(united.branches.path(i, "to" + std::to_string(i)), "");
@@ -227,9 +222,9 @@ TEST_CASE("data is copied between branches of different file systems",
         const UniqueFd from = open_file(united.path("from" + std::to_string(i)), O_RDONLY);
         const UniqueFd to = open_file(united.path("to" + std::to_string(j)), O_RDWR);
         off_t done = 0;
-        while (done < kMebi) {
+        while (done < kMebiOffset) {
             const ssize_t copied =
-                ::copy_file_range(from.get(), nullptr, to.get(), nullptr, kMebi, 0);
+                ::copy_file_range(from.get(), nullptr, to.get(), nullptr, kMebiOffset, 0);
             REQUIRE(outcome(copied) == kOk);
             REQUIRE(copied > 0);
             done += copied;
@@ -240,12 +235,13 @@ TEST_CASE("data is copied between branches of different file systems",
 
 TEST_CASE("sendfile and splice move data", "[data][splice]") {
     const Union united(any_layout());
-    const std::string bytes = pattern(kMebi);
+    const std::string bytes = pattern(kMebiOffset);
     put(united.path("from"), bytes);
     const UniqueFd from = open_file(united.path("from"), O_RDONLY);
     const UniqueFd to = open_file(united.path("to"), O_RDWR | O_CREAT);
     off_t offset = 0;
-    while (offset < kMebi) REQUIRE(::sendfile(to.get(), from.get(), &offset, kMebi) > 0);
+    while (offset < kMebiOffset)
+        REQUIRE(::sendfile(to.get(), from.get(), &offset, kMebiOffset) > 0);
     CHECK((content(united.path("to")) == bytes));
 
     std::array<int, 2> ends{};
@@ -303,7 +299,7 @@ TEST_CASE("a full branch says so and takes what fits after", "[data][space]") {
     const LoopFileSystem small(Tmpfs, 8 << 20);
     const Mount mount(small.path());
     const UniqueFd file = open_file(mount.path("file"), O_RDWR | O_CREAT);
-    const std::string bytes(kMebi, 'x');
+    const std::string bytes(kMebiOffset, 'x');
     Outcome full;
     for (int i = 0; i < 20 && full.ok(); ++i) full = write_all(file.get(), bytes);
     CHECK(full == ENOSPC);

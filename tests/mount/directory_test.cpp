@@ -22,12 +22,6 @@ namespace {
 
 using enum FileSystem;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 using Stream = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 Stream open_stream(const std::string& path) {

@@ -21,9 +21,6 @@ namespace {
 
 using enum FileSystem;
 
-constexpr std::size_t kSize = std::size_t{1} << 20;
-constexpr auto kLogging = Mount::Style::Logging;
-
 class Overlay {
 public:
     explicit Overlay(const std::string& options) : path_(make_scratch_directory()) {
@@ -42,13 +39,13 @@ private:
 
 // Files are written and read, by several.
 void work_in(const Mount& mount) {
-    put(mount.path("file"), std::string(kSize, 'x'));
-    CHECK((content(mount.path("file")) == std::string(kSize, 'x')));
+    put(mount.path("file"), std::string(kMebi, 'x'));
+    CHECK((content(mount.path("file")) == std::string(kMebi, 'x')));
     const UniqueFd writer = open_file(mount.path("file"), O_RDWR);
     const UniqueFd reader = open_file(mount.path("file"), O_RDONLY);
     REQUIRE(write_all(writer.get(), "changed") == kOk);
     CHECK(content(reader.get()).starts_with("changed"));
-    const Mapping mapping(writer.get(), kSize, PROT_READ | PROT_WRITE);
+    const Mapping mapping(writer.get(), kMebi, PROT_READ | PROT_WRITE);
     REQUIRE(mapping.valid());
     mapping.bytes()[0] = 'C';
     CHECK(content(reader.get()).starts_with("Changed"));
@@ -93,11 +90,11 @@ TEST_CASE("plyfs is a layer of an overlay", "[passthrough][fallback]") {
     const Branches branches{Ext4, Ext4};
     for (const char* name : {"upper", "work"}) make_directory(branches.path(1, name));
     const Mount mount(branches[0], "", kLogging);
-    put(mount.path("file"), std::string(kSize, 'x'));
+    put(mount.path("file"), std::string(kMebi, 'x'));
     {
         const Overlay overlay("lowerdir=" + mount.path() + ",upperdir=" +
                               branches.path(1, "upper") + ",workdir=" + branches.path(1, "work"));
-        CHECK((content(overlay.path() + "/file") == std::string(kSize, 'x')));
+        CHECK((content(overlay.path() + "/file") == std::string(kMebi, 'x')));
     }
     CHECK(passes(mount));
 }

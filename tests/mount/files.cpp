@@ -90,6 +90,15 @@ std::int64_t nanoseconds(const timespec& time) {
     return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
 }
 
+Outcome rename_to(const std::string& from, const std::string& to, unsigned flags) {
+    return outcome(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
+}
+
+Outcome set_times(const std::string& path, const timespec& access, const timespec& modification) {
+    const std::array<timespec, 2> times{access, modification};
+    return outcome(::utimensat(AT_FDCWD, path.c_str(), times.data(), AT_SYMLINK_NOFOLLOW));
+}
+
 void make_directory(const std::string& path, mode_t mode) {
     INFO(path);
     REQUIRE(outcome(::mkdir(path.c_str(), mode)) == kOk);

@@ -34,6 +34,10 @@ struct statx extended_status(const std::string& path);
 mode_t mode_of(const std::string& path);  // permissions with SUID, SGID and sticky
 std::int64_t nanoseconds(const timespec& time);
 
+// renameat2(2) and utimensat(2), of a symlink itself.
+Outcome rename_to(const std::string& from, const std::string& to, unsigned flags = 0);
+Outcome set_times(const std::string& path, const timespec& access, const timespec& modification);
+
 void make_directory(const std::string& path, mode_t mode = 0755);
 // Names without `.` and `..`.
 std::set<std::string> names(const std::string& directory);

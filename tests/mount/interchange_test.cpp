@@ -45,7 +45,7 @@ using enum FileSystem;
 
 // Directories of one mount: an upper one with what overlayfs works in, and layers, the first on
 // top.
-struct Layers {
+struct LayerNames {
     std::string upper;
     std::string work;
     std::vector<std::string> lower;
@@ -53,7 +53,7 @@ struct Layers {
 
 class OverlayfsMount {
 public:
-    explicit OverlayfsMount(const Layers& layers) : path_(make_scratch_directory()) {
+    explicit OverlayfsMount(const LayerNames& layers) : path_(make_scratch_directory()) {
         std::string options =
             "redirect_dir=on,index=off,metacopy=off,xino=auto,upperdir=" + layers.upper +
             ",workdir=" + layers.work + ",lowerdir=";
@@ -76,7 +76,7 @@ private:
     std::string path_;
 };
 
-std::string plyfs_source(const Layers& layers) {
+std::string plyfs_source(const LayerNames& layers) {
     std::string source = layers.upper + "=RW";
     for (const std::string& lower : layers.lower) source += ":" + lower + "=RO";
     return source;
@@ -143,7 +143,7 @@ public:
             states_.push_back(tree_of(path, Detail::Everything));
     }
 
-    const Layers& layers() const noexcept { return layers_; }
+    const LayerNames& layers() const noexcept { return layers_; }
 
     void check_lower() const {
         for (std::size_t i = 0; i < states_.size(); ++i)
@@ -153,7 +153,7 @@ public:
 private:
     Branches upper_;
     Branches lower_;
-    Layers layers_;
+    LayerNames layers_;
     std::vector<Tree> states_;
 };
 
@@ -196,21 +196,16 @@ private:
     std::string& log_;
 };
 
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-    const char* const given = std::getenv(name);
-    return given != nullptr ? std::strtoull(given, nullptr, 0) : otherwise;
-}
-
 // Swaps who mounts which layers, after each round.
 void run_seed(FileSystem upper, FileSystem lower, unsigned depth, std::uint64_t seed) {
-    constexpr unsigned kRounds = 3;
+    constexpr unsigned kSwaps = 3;
     const auto steps = static_cast<unsigned>(from_environment("PLYFS_TEST_STEPS", 60));
     std::mt19937_64 random(seed);
     const Stack one(upper, lower, depth, seed);
     const Stack other(upper, lower, depth, seed);
     std::string log;
     Tree before;
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < kSwaps; ++round) {
         CAPTURE(seed, round);
         const bool swapped = round % 2 == 1;
         const Stack& overlayfs_stack = swapped ? other : one;

@@ -27,12 +27,8 @@ void require_io_uring() {
     if (!offer_io_uring()) SKIP("this kernel offers no io_uring for FUSE");
 }
 
-nlohmann::json statistics(const Union& united) {
-    return nlohmann::json::parse(get_xattr(united.path(), "user.plyfs.stats"));
-}
-
 bool in_force(const Union& united) {
-    return statistics(united).at("kernel").at("features").value("over-io-uring", false);
+    return statistics(united.mount).at("kernel").at("features").value("over-io-uring", false);
 }
 
 TEST_CASE("requests come through io_uring where that is asked for", "[io_uring]") {

@@ -21,8 +21,6 @@ namespace plyfs::test {
 
 namespace {
 
-constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;
-
 std::uint64_t smallest(FileSystem kind) {
     switch (kind) {
         case FileSystem::Xfs: return 320 * kMebi;

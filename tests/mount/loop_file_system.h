@@ -10,6 +10,8 @@
 
 namespace plyfs::test {
 
+inline constexpr std::uint64_t kMebi = std::uint64_t{1} << 20;  // bytes
+
 enum class FileSystem : std::uint8_t { Ext4, Xfs, Btrfs, Tmpfs };
 
 const char* name_of(FileSystem kind);

@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <catch2/generators/catch_generators.hpp>
+#include <catch2/generators/catch_generators_range.hpp>
 #include <charconv>
 #include <chrono>
 #include <csignal>
@@ -344,6 +346,16 @@ const std::vector<Layout>& layouts() {
         return layouts;
     }();
     return all;
+}
+
+Layout any_layout() {
+    Layout layout = GENERATE_REF(from_range(layouts()));
+    UNSCOPED_INFO(layout.name);
+    return layout;
+}
+
+nlohmann::json statistics(const Mount& mount) {
+    return nlohmann::json::parse(get_xattr(mount.path(), "user.plyfs.stats"));
 }
 
 Union::Union(const Layout& layout, const std::string& options)

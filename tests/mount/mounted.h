@@ -105,6 +105,10 @@ private:
     unsigned connection_ = 0;
     mutable std::unique_ptr<Restarter> restarter_;
 };
+inline constexpr auto kLogging = Mount::Style::Logging;
+
+// What `plyfs stats --json` would say.
+nlohmann::json statistics(const Mount& mount);
 
 // Whether something is mounted there, and the options of the mount and its type.
 struct MountTableEntry {
@@ -128,6 +132,8 @@ struct Layout {
 };
 // One branch, two branches, two without passthrough, four file systems.
 const std::vector<Layout>& layouts();
+// A Catch2 generator: the test is run once for each of them.
+Layout any_layout();
 
 // Branches and a union over all of them, writable.
 struct Union {

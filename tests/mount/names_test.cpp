@@ -19,12 +19,6 @@ namespace {
 
 using enum FileSystem;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 std::string link_target(const std::string& path) {
     std::string target(PATH_MAX, '\0');
     const ssize_t size = ::readlink(path.c_str(), target.data(), target.size());

@@ -29,21 +29,16 @@
 namespace plyfs::test {
 namespace {
 
-constexpr std::size_t kSize = 65'536;
+constexpr std::size_t kMixSize = 65'536;
 // Where writers write: past what is run of the program.
 constexpr off_t kWritten = 60'000;
-
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-    const char* const given = std::getenv(name);
-    return given != nullptr ? std::strtoull(given, nullptr, 0) : otherwise;
-}
 
 // A program that does nothing.
 const std::string& program() {
     static const std::string text = [] {
         std::string read = content("/bin/true");
         REQUIRE(read.size() < static_cast<std::size_t>(kWritten));
-        read.resize(kSize, '.');
+        read.resize(kMixSize, '.');
         return read;
     }();
     return text;
@@ -55,16 +50,16 @@ void make_program(const std::string& path) {
 }
 
 // O_PATH aside, each is also used.
-constexpr int kModes[] = {O_RDONLY,
-                          O_WRONLY,
-                          O_RDWR,
-                          O_WRONLY | O_APPEND,
-                          O_RDWR | O_APPEND,
-                          O_RDONLY | O_DIRECT,
-                          O_RDWR | O_DIRECT,
-                          O_PATH,
-                          O_RDONLY | O_NOATIME,
-                          O_WRONLY | O_TRUNC};
+constexpr int kOpenFlags[] = {O_RDONLY,
+                              O_WRONLY,
+                              O_RDWR,
+                              O_WRONLY | O_APPEND,
+                              O_RDWR | O_APPEND,
+                              O_RDONLY | O_DIRECT,
+                              O_RDWR | O_DIRECT,
+                              O_PATH,
+                              O_RDONLY | O_NOATIME,
+                              O_WRONLY | O_TRUNC};
 constexpr int kTruncating = O_WRONLY | O_TRUNC;
 
 bool reads(int flags) {
@@ -103,7 +98,7 @@ struct CopyUp {
 
 constexpr std::array<CopyUp, 6> kCopyUps = {{
     {"open", [](auto& path) { return try_open(path, O_WRONLY); }, true},
-    {"truncate", [](auto& path) { return outcome(::truncate(path.c_str(), kSize - 1)); }, true},
+    {"truncate", [](auto& path) { return outcome(::truncate(path.c_str(), kMixSize - 1)); }, true},
     {"chmod", [](auto& path) { return outcome(::chmod(path.c_str(), 0700)); }, false},
     {"link", [](auto& path) { return outcome(::link(path.c_str(), (path + "-link").c_str())); },
      false},
@@ -155,7 +150,7 @@ private:
     }
 
     void open_one() {
-        int flags = kModes[pick(std::size(kModes))];
+        int flags = kOpenFlags[pick(std::size(kOpenFlags))];
         if (flags == kTruncating && pick(10) != 0) flags = O_RDONLY;
         CAPTURE(flags);
         UniqueFd file = open_file(path_, flags);
@@ -256,7 +251,7 @@ Outcome open_randomly(const std::string& path, std::uint64_t seed, bool executes
             if (!ran.ok() && ran != ETXTBSY && ran != ENOEXEC && ran != ENOENT) return ran;
             continue;
         }
-        const int flags = kModes[random() % std::size(kModes)];
+        const int flags = kOpenFlags[random() % std::size(kOpenFlags)];
         file = open_file(path, flags);
         if (!file && errno == ENOENT) continue;
         if (!file && errno == ETXTBSY && executes && writes(flags)) continue;

@@ -33,7 +33,7 @@ namespace plyfs::test {
 namespace {
 
 constexpr std::size_t kLargest = 60'000;
-constexpr const char* kNames[] = {"one", "two", "linked", "new"};
+constexpr const char* kModelNames[] = {"one", "two", "linked", "new"};
 
 constexpr std::size_t kInitial = kLargest / 2 + 1;
 
@@ -42,7 +42,7 @@ std::string initial(char byte) {
     return all;
 }
 
-void make_files(const std::string& directory) {
+void make_model_files(const std::string& directory) {
     put(directory + "/one", initial('1'));
     put(directory + "/two", initial('2'));
     REQUIRE(::link((directory + "/two").c_str(), (directory + "/linked").c_str()) == 0);
@@ -82,7 +82,7 @@ public:
         : snapshot_(stacking.snapshot),
           mappings_stay_(!snapshot_ && kInitial > small_files && layered.moves_open_files()),
           layered_(layered), plain_({stacking.kind}), random_(seed) {
-        make_files(plain_[0]);
+        make_model_files(plain_[0]);
         for (const auto& [name, byte] : {std::pair{"one", '1'}, {"two", '2'}}) {
             objects_[name] = std::make_shared<Object>();
             objects_[name]->frozen = plain_.path(0, std::string("frozen-") + name);
@@ -103,7 +103,7 @@ public:
 
 private:
     std::size_t pick(std::size_t count) { return random_() % count; }
-    const char* pick_name() { return kNames[pick(std::size(kNames))]; }
+    const char* pick_name() { return kModelNames[pick(std::size(kModelNames))]; }
     std::string united(const char* name) const { return layered_.path(name); }
     std::string plain(const char* name) const { return plain_.path(0, name); }
     off_t pick_offset() { return static_cast<off_t>(pick(kLargest)); }
@@ -370,7 +370,7 @@ private:
     }
 
     void compare_names() {
-        for (const char* const name : kNames) {
+        for (const char* const name : kModelNames) {
             CAPTURE(name);
             REQUIRE(exists(united(name)) == exists(plain(name)));
             if (!exists(plain(name))) continue;
@@ -397,22 +397,17 @@ private:
     std::vector<std::string> log_;
 };
 
-std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
-    const char* const given = std::getenv(name);
-    return given != nullptr ? std::strtoull(given, nullptr, 0) : otherwise;
-}
-
 void run_seed(const Stacking& stacking, std::uint64_t seed, unsigned steps,
               std::size_t small_files) {
     CAPTURE(stacking.name, seed, small_files);
     const std::string options =
         small_files != 0 ? "passthrough.small-files=" + std::to_string(small_files) : "";
-    const Layered layered(stacking, make_files, options);
+    const Layered layered(stacking, make_model_files, options);
     // Descriptors of directories and of the work directory stay.
     put(layered.path("warm"), "up");
     const std::size_t before = descriptors_of(layered.mount().daemon());
     Model(stacking, layered, seed, small_files).run(steps);
-    for (const char* const name : kNames) (void)::unlink(layered.path(name).c_str());
+    for (const char* const name : kModelNames) (void)::unlink(layered.path(name).c_str());
     drop_caches();
     CHECK(eventually([&] {
         (void)exists(layered.path("warm"));

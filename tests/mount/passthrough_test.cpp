@@ -27,12 +27,6 @@ using enum FileSystem;
 // Larger than any size below which files are not passed through.
 constexpr std::size_t kLarge = std::size_t{4} << 20;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 TEST_CASE("reads and writes of an open file do not reach the daemon", "[passthrough]") {
     const auto kind = GENERATE(Ext4, Xfs, Btrfs, Tmpfs);
     CAPTURE(name_of(kind));

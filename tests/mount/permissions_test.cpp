@@ -22,12 +22,6 @@ namespace {
 
 using enum FileSystem;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 void open_to_all(const Union& united) {
     for (std::size_t i = 0; i < united.branches.size(); ++i)
         REQUIRE(::chmod(united.branches[i].c_str(), 0777) == 0);

@@ -117,4 +117,9 @@ Outcome in_process(const std::function<Outcome()>& action) {
     return process.wait();
 }
 
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+    const char* const given = std::getenv(name);
+    return given != nullptr ? std::strtoull(given, nullptr, 0) : otherwise;
+}
+
 }  // namespace plyfs::test

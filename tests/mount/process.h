@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <vector>
@@ -61,5 +62,8 @@ Outcome as_user(const User& user, const std::function<Outcome()>& action);
 Outcome in_process(const std::function<Outcome()>& action);
 // Makes the calling process the user's; false if that failed.
 bool become(const User& user);
+
+// A number in the environment of the tests.
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise);
 
 }  // namespace plyfs::test

@@ -26,9 +26,9 @@ namespace {
 constexpr int kProtection = FS_APPEND_FL | FS_IMMUTABLE_FL;
 
 // The layers mounted by one of the two until this ends.
-class Mounted {
+class ProtectedMount {
 public:
-    Mounted(const Layers& layers, bool by_kernel) : path_(make_scratch_directory()) {
+    ProtectedMount(const Layers& layers, bool by_kernel) : path_(make_scratch_directory()) {
         if (by_kernel) {
             const std::string options = layers.options() + ",index=on,redirect_dir=on";
             REQUIRE(outcome(::mount("overlay", path_.c_str(), "overlay", 0, options.c_str())) ==
@@ -40,11 +40,11 @@ public:
         REQUIRE(ran.status == 0);
         plyfs_ = std::make_unique<Mount>(Mount::adopt(path_));
     }
-    ~Mounted() {
+    ~ProtectedMount() {
         if (!plyfs_) CHECK(outcome(::umount2(path_.c_str(), UMOUNT_NOFOLLOW)) == kOk);
     }
-    Mounted(const Mounted&) = delete;
-    Mounted& operator=(const Mounted&) = delete;
+    ProtectedMount(const ProtectedMount&) = delete;
+    ProtectedMount& operator=(const ProtectedMount&) = delete;
 
     std::string path(const std::string& name) const { return path_ + '/' + name; }
 
@@ -66,113 +66,120 @@ void make_objects(const std::string& root, int protection) {
 }
 
 // What is done at the root of a union, and what it answers.
-struct Operation {
+struct GuardedOperation {
     const char* name;
     Outcome (*run)(const std::string& root);
 };
 
-Outcome set_times(const std::string& path, const timespec& access, const timespec& modification) {
-    const std::array<timespec, 2> times{access, modification};
-    return outcome(::utimensat(AT_FDCWD, path.c_str(), times.data(), 0));
-}
-
-Outcome rename_to(const std::string& from, const std::string& to, unsigned flags = 0) {
-    return outcome(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
-}
-
 // Those that are refused, for at least one of the two flags, first.
 constexpr std::array kOperations = {
-    Operation{"chmod", [](auto& root) { return outcome(::chmod((root + "/file").c_str(), 0600)); }},
-    Operation{"chown", [](auto& root) { return outcome(::chown((root + "/file").c_str(), 1, 1)); }},
-    Operation{"explicit times",
-              [](auto& root) { return set_times(root + "/file", {1, 0}, {2, 0}); }},
-    Operation{
+    GuardedOperation{"chmod",
+                     [](auto& root) { return outcome(::chmod((root + "/file").c_str(), 0600)); }},
+    GuardedOperation{"chown",
+                     [](auto& root) { return outcome(::chown((root + "/file").c_str(), 1, 1)); }},
+    GuardedOperation{"explicit times",
+                     [](auto& root) { return set_times(root + "/file", {1, 0}, {2, 0}); }},
+    GuardedOperation{
         "one time now",
         [](auto& root) { return set_times(root + "/file", {0, UTIME_NOW}, {0, UTIME_OMIT}); }},
-    Operation{"truncate",
-              [](auto& root) { return outcome(::truncate((root + "/file").c_str(), 1)); }},
-    Operation{"open to write", [](auto& root) { return try_open(root + "/file", O_WRONLY); }},
-    Operation{"open to read and write",
-              [](auto& root) { return try_open(root + "/file", O_RDWR); }},
-    Operation{"open and empty",
-              [](auto& root) { return try_open(root + "/file", O_RDONLY | O_TRUNC); }},
-    Operation{"append and empty",
-              [](auto& root) { return try_open(root + "/file", O_WRONLY | O_APPEND | O_TRUNC); }},
-    Operation{"unlink", [](auto& root) { return outcome(::unlink((root + "/file").c_str())); }},
-    Operation{"rename", [](auto& root) { return rename_to(root + "/file", root + "/new"); }},
-    Operation{"rename over", [](auto& root) { return rename_to(root + "/one", root + "/file"); }},
-    Operation{"exchange",
-              [](auto& root) { return rename_to(root + "/one", root + "/file", RENAME_EXCHANGE); }},
-    Operation{"link",
-              [](auto& root) {
-                  return outcome(::link((root + "/file").c_str(), (root + "/new").c_str()));
-              }},
-    Operation{"setxattr", [](auto& root) { return set_xattr(root + "/file", "user.x", "1"); }},
-    Operation{
+    GuardedOperation{"truncate",
+                     [](auto& root) { return outcome(::truncate((root + "/file").c_str(), 1)); }},
+    GuardedOperation{"open to write",
+                     [](auto& root) { return try_open(root + "/file", O_WRONLY); }},
+    GuardedOperation{"open to read and write",
+                     [](auto& root) { return try_open(root + "/file", O_RDWR); }},
+    GuardedOperation{"open and empty",
+                     [](auto& root) { return try_open(root + "/file", O_RDONLY | O_TRUNC); }},
+    GuardedOperation{
+        "append and empty",
+        [](auto& root) { return try_open(root + "/file", O_WRONLY | O_APPEND | O_TRUNC); }},
+    GuardedOperation{"unlink",
+                     [](auto& root) { return outcome(::unlink((root + "/file").c_str())); }},
+    GuardedOperation{"rename", [](auto& root) { return rename_to(root + "/file", root + "/new"); }},
+    GuardedOperation{"rename over",
+                     [](auto& root) { return rename_to(root + "/one", root + "/file"); }},
+    GuardedOperation{
+        "exchange",
+        [](auto& root) { return rename_to(root + "/one", root + "/file", RENAME_EXCHANGE); }},
+    GuardedOperation{"link",
+                     [](auto& root) {
+                         return outcome(::link((root + "/file").c_str(), (root + "/new").c_str()));
+                     }},
+    GuardedOperation{"setxattr",
+                     [](auto& root) { return set_xattr(root + "/file", "user.x", "1"); }},
+    GuardedOperation{
         "removexattr",
         [](auto& root) { return outcome(::removexattr((root + "/file").c_str(), "user.y")); }},
-    Operation{"chmod a directory",
-              [](auto& root) { return outcome(::chmod((root + "/dir").c_str(), 0700)); }},
-    Operation{"setxattr of a directory",
-              [](auto& root) { return set_xattr(root + "/dir", "user.x", "1"); }},
-    Operation{"rmdir", [](auto& root) { return outcome(::rmdir((root + "/empty").c_str())); }},
-    Operation{"rename a directory",
-              [](auto& root) { return rename_to(root + "/dir", root + "/new"); }},
-    Operation{"rename over a directory",
-              [](auto& root) { return rename_to(root + "/spare", root + "/empty"); }},
-    Operation{"unlink in it",
-              [](auto& root) { return outcome(::unlink((root + "/dir/child").c_str())); }},
-    Operation{"rmdir in it",
-              [](auto& root) { return outcome(::rmdir((root + "/dir/sub").c_str())); }},
-    Operation{"rename out of it",
-              [](auto& root) { return rename_to(root + "/dir/child", root + "/new"); }},
-    Operation{"rename in it",
-              [](auto& root) { return rename_to(root + "/dir/child", root + "/dir/new"); }},
-    Operation{"rename over in it",
-              [](auto& root) { return rename_to(root + "/one", root + "/dir/child"); }},
-    Operation{"touch",
-              [](auto& root) { return set_times(root + "/file", {0, UTIME_NOW}, {0, UTIME_NOW}); }},
-    Operation{"append", [](auto& root) { return try_open(root + "/file", O_WRONLY | O_APPEND); }},
-    Operation{"read and append",
-              [](auto& root) { return try_open(root + "/file", O_RDWR | O_APPEND); }},
-    Operation{"create in it",
-              [](auto& root) { return try_open(root + "/dir/new", O_WRONLY | O_CREAT); }},
-    Operation{"unnamed in it",
-              [](auto& root) { return try_open(root + "/dir", O_WRONLY | O_TMPFILE); }},
-    Operation{"mkdir in it",
-              [](auto& root) { return outcome(::mkdir((root + "/dir/new-dir").c_str(), 0755)); }},
-    Operation{"symlink in it",
-              [](auto& root) { return outcome(::symlink("x", (root + "/dir/symlink").c_str())); }},
-    Operation{"link in it",
-              [](auto& root) {
-                  return outcome(::link((root + "/two").c_str(), (root + "/dir/link").c_str()));
-              }},
-    Operation{"rename into it",
-              [](auto& root) { return rename_to(root + "/two", root + "/dir/two"); }},
-    Operation{"write in it", [](auto& root) { return try_open(root + "/dir/child", O_WRONLY); }},
-    Operation{"set another flag",
-              [](auto& root) {
-                  return set_inode_flags(root + "/file",
-                                         inode_flags(root + "/file") | FS_NODUMP_FL);
-              }},
-    Operation{"set another flag of a directory",
-              [](auto& root) {
-                  return set_inode_flags(root + "/dir", inode_flags(root + "/dir") | FS_NODUMP_FL);
-              }},
+    GuardedOperation{"chmod a directory",
+                     [](auto& root) { return outcome(::chmod((root + "/dir").c_str(), 0700)); }},
+    GuardedOperation{"setxattr of a directory",
+                     [](auto& root) { return set_xattr(root + "/dir", "user.x", "1"); }},
+    GuardedOperation{"rmdir",
+                     [](auto& root) { return outcome(::rmdir((root + "/empty").c_str())); }},
+    GuardedOperation{"rename a directory",
+                     [](auto& root) { return rename_to(root + "/dir", root + "/new"); }},
+    GuardedOperation{"rename over a directory",
+                     [](auto& root) { return rename_to(root + "/spare", root + "/empty"); }},
+    GuardedOperation{"unlink in it",
+                     [](auto& root) { return outcome(::unlink((root + "/dir/child").c_str())); }},
+    GuardedOperation{"rmdir in it",
+                     [](auto& root) { return outcome(::rmdir((root + "/dir/sub").c_str())); }},
+    GuardedOperation{"rename out of it",
+                     [](auto& root) { return rename_to(root + "/dir/child", root + "/new"); }},
+    GuardedOperation{"rename in it",
+                     [](auto& root) { return rename_to(root + "/dir/child", root + "/dir/new"); }},
+    GuardedOperation{"rename over in it",
+                     [](auto& root) { return rename_to(root + "/one", root + "/dir/child"); }},
+    GuardedOperation{
+        "touch",
+        [](auto& root) { return set_times(root + "/file", {0, UTIME_NOW}, {0, UTIME_NOW}); }},
+    GuardedOperation{"append",
+                     [](auto& root) { return try_open(root + "/file", O_WRONLY | O_APPEND); }},
+    GuardedOperation{"read and append",
+                     [](auto& root) { return try_open(root + "/file", O_RDWR | O_APPEND); }},
+    GuardedOperation{"create in it",
+                     [](auto& root) { return try_open(root + "/dir/new", O_WRONLY | O_CREAT); }},
+    GuardedOperation{"unnamed in it",
+                     [](auto& root) { return try_open(root + "/dir", O_WRONLY | O_TMPFILE); }},
+    GuardedOperation{
+        "mkdir in it",
+        [](auto& root) { return outcome(::mkdir((root + "/dir/new-dir").c_str(), 0755)); }},
+    GuardedOperation{
+        "symlink in it",
+        [](auto& root) { return outcome(::symlink("x", (root + "/dir/symlink").c_str())); }},
+    GuardedOperation{"link in it",
+                     [](auto& root) {
+                         return outcome(
+                             ::link((root + "/two").c_str(), (root + "/dir/link").c_str()));
+                     }},
+    GuardedOperation{"rename into it",
+                     [](auto& root) { return rename_to(root + "/two", root + "/dir/two"); }},
+    GuardedOperation{"write in it",
+                     [](auto& root) { return try_open(root + "/dir/child", O_WRONLY); }},
+    GuardedOperation{"set another flag",
+                     [](auto& root) {
+                         return set_inode_flags(root + "/file",
+                                                inode_flags(root + "/file") | FS_NODUMP_FL);
+                     }},
+    GuardedOperation{"set another flag of a directory",
+                     [](auto& root) {
+                         return set_inode_flags(root + "/dir",
+                                                inode_flags(root + "/dir") | FS_NODUMP_FL);
+                     }},
 };
 
 // By name; what is left of the objects shows in their flags.
 using Answers = std::vector<std::pair<std::string, Outcome>>;
 
-Answers answers_of(const Mounted& mount) {
+Answers answers_of(const ProtectedMount& mount) {
     Answers answers;
-    for (const Operation& operation : kOperations) {
+    for (const GuardedOperation& operation : kOperations) {
         answers.emplace_back(operation.name, operation.run(mount.path("")));
     }
     return answers;
 }
 
-std::vector<int> flags_shown(const Mounted& mount) {
+std::vector<int> flags_shown(const ProtectedMount& mount) {
     std::vector<int> flags;
     for (const char* const name : {"file", "dir", "empty"}) {
         flags.push_back(inode_flags(mount.path(name)) & (kProtection | FS_NODUMP_FL));
@@ -196,7 +203,7 @@ TEST_CASE("protected objects are what they are on overlayfs", "[overlay_form][in
     for (const std::size_t by_kernel : {0U, 1U}) {
         const Layers& one = layers[by_kernel];
         if (below) make_objects(one.path("lower"), protection);
-        const Mounted mount(one, by_kernel == 1);
+        const ProtectedMount mount(one, by_kernel == 1);
         if (!below) make_objects(mount.path(""), protection);
         answers[by_kernel] = answers_of(mount);
         shown[by_kernel] = flags_shown(mount);
@@ -205,13 +212,13 @@ TEST_CASE("protected objects are what they are on overlayfs", "[overlay_form][in
     CHECK(shown[0] == shown[1]);
     // Each goes on with what the other has left.
     for (const std::size_t by_kernel : {0U, 1U}) {
-        const Mounted mount(layers[1 - by_kernel], by_kernel == 1);
+        const ProtectedMount mount(layers[1 - by_kernel], by_kernel == 1);
         answers[by_kernel] = answers_of(mount);
         CHECK(flags_shown(mount) == shown[by_kernel]);
     }
     CHECK(answers[0] == answers[1]);
     for (const std::size_t by_kernel : {0U, 1U}) {
-        const Mounted mount(layers[by_kernel], by_kernel == 1);
+        const ProtectedMount mount(layers[by_kernel], by_kernel == 1);
         release(mount.path(""));
         CHECK(outcome(::chmod(mount.path("file").c_str(), 0600)) == kOk);
         CHECK(rename_to(mount.path("dir"), mount.path("moved")) == kOk);

@@ -119,7 +119,7 @@ Outcome set_attribute(const std::string& path, std::uint64_t choice) {
                      choose(kFlags, choice / 64));
 }
 
-Outcome set_times(const std::string& path, std::uint64_t choice) {
+Outcome set_chosen_times(const std::string& path, std::uint64_t choice) {
     const auto seconds = static_cast<time_t>(1'000'000'000 + choice % 1'000'000);
     const auto fraction = static_cast<long>(choice / 8 % 1'000'000'000);
     const std::array<timespec, 2> times{timespec{seconds, 1}, timespec{seconds, fraction}};
@@ -185,7 +185,7 @@ std::string OperatedTree::carry_out(const Operation& operation) {
             return name_of(outcome(::truncate(path.c_str(), static_cast<off_t>(choice % 16))));
         case Kind::Chmod: return name_of(outcome(::chmod(path.c_str(), choose(kModes, choice))));
         case Kind::Chown: return name_of(change_owner(path, choice));
-        case Kind::SetTimes: return name_of(set_times(path, choice));
+        case Kind::SetTimes: return name_of(set_chosen_times(path, choice));
         case Kind::SetXattr: return name_of(set_attribute(path, choice));
         case Kind::RemoveXattr:
             return name_of(outcome(::lremovexattr(path.c_str(), xattr_of(choice))));

@@ -26,10 +26,10 @@ namespace {
 
 using enum FileSystem;
 
-constexpr std::size_t kSize = 20'001;
+constexpr std::size_t kReadSize = 20'001;
 
 std::string lower_text() {
-    std::string text(kSize, 'l');
+    std::string text(kReadSize, 'l');
     text.back() = '!';
     return text;
 }
@@ -70,7 +70,7 @@ TEST_CASE("readers that follow read what is written to the copy", "[readers][pas
     const bool mapping_stays = !small && layered.moves_open_files();
     CAPTURE(small, mapping_stays);
     const UniqueFd reader = open_file(path, O_RDONLY);
-    const Mapping mapping(reader.get(), kSize, PROT_READ);
+    const Mapping mapping(reader.get(), kReadSize, PROT_READ);
     REQUIRE(mapping.valid());
     REQUIRE((mapping.text() == lower_text()));
     std::string expected = lower_text();
@@ -82,17 +82,17 @@ TEST_CASE("readers that follow read what is written to the copy", "[readers][pas
         CHECK((content(reader.get()) == expected));
         CHECK((mapping.text() == (mapping_stays ? lower_text() : expected)));
         // One that is made now has the copy, also by the old descriptor.
-        const Mapping later(reader.get(), kSize, PROT_READ);
+        const Mapping later(reader.get(), kReadSize, PROT_READ);
         REQUIRE(later.valid());
         CHECK((later.text() == expected));
-        const Mapping written(writer.get(), kSize, PROT_READ | PROT_WRITE);
+        const Mapping written(writer.get(), kReadSize, PROT_READ | PROT_WRITE);
         REQUIRE(written.valid());
         written.bytes()[100] = 'm';
         expected[100] = 'm';
         CHECK((content(reader.get()) == expected));
         CHECK((mapping.text() == (mapping_stays ? lower_text() : expected)));
         CHECK((later.text() == expected));
-        REQUIRE(::pwrite(writer.get(), "more", 4, kSize) == 4);
+        REQUIRE(::pwrite(writer.get(), "more", 4, kReadSize) == 4);
         expected += "more";
     }
     CHECK((content(reader.get()) == expected));
@@ -142,7 +142,7 @@ const std::vector<Change>& changes() {
         {"mapped and written",
          [](auto& in) {
              const UniqueFd file = open_file(in.path("file"), O_RDWR);
-             const Mapping mapping(file.get(), kSize, PROT_READ | PROT_WRITE);
+             const Mapping mapping(file.get(), kReadSize, PROT_READ | PROT_WRITE);
              if (!mapping.valid()) return Outcome(errno);
              written.copy(mapping.bytes(), 3);
              return kOk;
@@ -198,13 +198,13 @@ TEST_CASE("readers that keep what they opened keep it", "[readers][passthrough]"
         (void)status(layered.path("linked"));
         const UniqueFd early = open_file(layered.path("file"), O_RDONLY);
         const UniqueFd late = open_file(layered.path("linked"), O_RDONLY);
-        const Mapping mapping(late.get(), kSize, PROT_READ);
+        const Mapping mapping(late.get(), kReadSize, PROT_READ);
         REQUIRE(mapping.valid());
         CHECK(change.make(layered) == kOk);
         for (const int reader : {early.get(), late.get()}) {
             CHECK((content(reader) == lower_text()));
-            CHECK(std::cmp_equal(status(reader).st_size, kSize));
-            CHECK(std::cmp_equal(::lseek(reader, 0, SEEK_END), kSize));
+            CHECK(std::cmp_equal(status(reader).st_size, kReadSize));
+            CHECK(std::cmp_equal(::lseek(reader, 0, SEEK_END), kReadSize));
         }
         CHECK((mapping.text() == lower_text()));
         check_names(layered, change.names, change.after);
@@ -341,21 +341,21 @@ TEST_CASE("a file that has readers who follow is written where no path leads",
 
 // The names that were not opened lead to the old node until the kernel is told.
 TEST_CASE("a file is written by many of its names in turn", "[readers][passthrough]") {
-    constexpr int kNames = 60;
+    constexpr int kNameCount = 60;
     const auto name = [](int i) { return "name" + std::to_string(i); };
     const Stacking stacking = any_stacking(GENERATE(true, false));
     const Layered layered(
         stacking,
         [&](const std::string& lower) {
             put(lower + "/name0", lower_text());
-            for (int i = 1; i < kNames; ++i)
+            for (int i = 1; i < kNameCount; ++i)
                 REQUIRE(::link((lower + "/name0").c_str(), (lower + "/" + name(i)).c_str()) == 0);
         },
         "cache.entry=100,cache.attr=100");
-    for (int i = 0; i < kNames; ++i) (void)status(layered.path(name(i)));
+    for (int i = 0; i < kNameCount; ++i) (void)status(layered.path(name(i)));
     const UniqueFd reader = open_file(layered.path("name0"), O_RDONLY);
     const bool truncates = GENERATE(false, true);
-    for (int i = 0; i < kNames; ++i) {
+    for (int i = 0; i < kNameCount; ++i) {
         CAPTURE(i);
         const std::string path = layered.path(name(i));
         if (truncates) {
@@ -366,7 +366,7 @@ TEST_CASE("a file is written by many of its names in turn", "[readers][passthrou
     }
     if (stacking.snapshot) {
         CHECK((content(reader.get()) == lower_text()));
-        CHECK(std::cmp_equal(status(reader.get()).st_size, kSize));
+        CHECK(std::cmp_equal(status(reader.get()).st_size, kReadSize));
     }
     CHECK(layered.lower_changes() == "");
 }
@@ -386,7 +386,7 @@ TEST_CASE("reading changes no access time of a read-only branch", "[readers][pas
     {
         const Mount mount(upper.path() + "=RW:" + lower.path() + "=RO", options);
         const UniqueFd reader = open_file(mount.path("file"), O_RDONLY);
-        const Mapping mapping(reader.get(), kSize, PROT_READ);
+        const Mapping mapping(reader.get(), kReadSize, PROT_READ);
         REQUIRE(mapping.valid());
         for (int i = 0; i < 3; ++i) {
             CHECK((content(mount.path("single")) == lower_text()));

@@ -19,16 +19,6 @@ namespace {
 
 using enum FileSystem;
 
-Outcome rename_to(const std::string& from, const std::string& to, unsigned flags = 0) {
-    return outcome(::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags));
-}
-
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 TEST_CASE("a file gets another name", "[rename]") {
     const Union united(any_layout());
     put(united.path("old"), "content");

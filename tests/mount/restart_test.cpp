@@ -46,10 +46,6 @@ using Catch::Matchers::ContainsSubstring;
 using Names = std::set<std::string>;
 using enum FileSystem;
 
-nlohmann::json statistics(const Mount& mount) {
-    return nlohmann::json::parse(get_xattr(mount.path(), "user.plyfs.stats"));
-}
-
 std::uint64_t restarts(const Mount& mount) {
     return statistics(mount).at("daemon").at("restarts").get<std::uint64_t>();
 }
@@ -57,7 +53,7 @@ std::uint64_t restarts(const Mount& mount) {
 struct CloseDirectory {
     void operator()(DIR* stream) const { ::closedir(stream); }
 };
-using Stream = std::unique_ptr<DIR, CloseDirectory>;
+using DirectoryStream = std::unique_ptr<DIR, CloseDirectory>;
 
 // As many further names as there are, at most.
 Names read_names(DIR* stream, std::size_t most = SIZE_MAX) {
@@ -131,7 +127,7 @@ TEST_CASE("directories that are used outlive a restart", "[restart]") {
         all.insert(name);
     }
     const UniqueFd inner = open_file(united.path("a/b"), O_RDONLY | O_DIRECTORY);
-    const Stream stream(::opendir(united.path("a/b").c_str()));
+    const DirectoryStream stream(::opendir(united.path("a/b").c_str()));
     REQUIRE(stream);
     Names seen = read_names(stream.get(), 100);
     united.mount.restart();
@@ -344,7 +340,7 @@ std::string work(const std::string& directory, const std::atomic<bool>& stop) {
         const std::string made = directory + "/directory";
         if (::mkdir(made.c_str(), 0755) != 0) return fault("mkdir");
         if (::rmdir(made.c_str()) != 0) return fault("rmdir");
-        const Stream stream(::opendir(directory.c_str()));
+        const DirectoryStream stream(::opendir(directory.c_str()));
         if (!stream) return fault("opendir");
         if (read_names(stream.get()) != Names{".", "..", "kept"}) return "names that are not there";
     }

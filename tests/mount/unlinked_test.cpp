@@ -19,12 +19,6 @@ namespace {
 
 using enum FileSystem;
 
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 TEST_CASE("an open file is read and written after its name is gone", "[unlinked]") {
     const Union united(any_layout());
     const std::string path = united.path("file");

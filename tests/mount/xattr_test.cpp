@@ -15,13 +15,6 @@ namespace {
 
 using enum FileSystem;
 
-// tmpfs has user attributes since Linux 6.6 only.
-Layout any_layout() {
-    Layout layout = GENERATE_REF(from_range(layouts()));
-    UNSCOPED_INFO(layout.name);
-    return layout;
-}
-
 TEST_CASE("extended attributes are set, read, listed and removed", "[xattr]") {
     const Union united(any_layout());
     const std::string path = united.path("object");

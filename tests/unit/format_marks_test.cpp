@@ -50,16 +50,16 @@ TEST_CASE("dot files hide the name that they hold", "[format]") {
 TEST_CASE("readdir asks further only where a name may be a whiteout", "[format]") {
     constexpr DirectoryMarks kPlain{};
     constexpr DirectoryMarks kWhiteouts{.whiteout_files = true};
-    constexpr MarkRules kAll{};
+    constexpr MarkRules kAnyRules{};
     constexpr MarkRules kKernel = kernel_rules(Namespace::Trusted);
-    CHECK(kind_of_entry("f", DT_REG, kPlain, kAll) == EntryKind::Object);
-    CHECK(kind_of_entry("f", DT_REG, kWhiteouts, kAll) == EntryKind::Possible);
-    CHECK(kind_of_entry("f", DT_DIR, kWhiteouts, kAll) == EntryKind::Object);
-    CHECK(kind_of_entry("f", DT_CHR, kPlain, kAll) == EntryKind::Possible);
-    CHECK(kind_of_entry("f", DT_UNKNOWN, kPlain, kAll) == EntryKind::Possible);
-    CHECK(kind_of_entry(".wh.f", DT_REG, kPlain, kAll) == EntryKind::DotWhiteout);
-    CHECK(kind_of_entry(".wh..wh..opq", DT_REG, kPlain, kAll) == EntryKind::Hidden);
-    CHECK(kind_of_entry(".wh.", DT_DIR, kPlain, kAll) == EntryKind::Hidden);
+    CHECK(kind_of_entry("f", DT_REG, kPlain, kAnyRules) == EntryKind::Object);
+    CHECK(kind_of_entry("f", DT_REG, kWhiteouts, kAnyRules) == EntryKind::Possible);
+    CHECK(kind_of_entry("f", DT_DIR, kWhiteouts, kAnyRules) == EntryKind::Object);
+    CHECK(kind_of_entry("f", DT_CHR, kPlain, kAnyRules) == EntryKind::Possible);
+    CHECK(kind_of_entry("f", DT_UNKNOWN, kPlain, kAnyRules) == EntryKind::Possible);
+    CHECK(kind_of_entry(".wh.f", DT_REG, kPlain, kAnyRules) == EntryKind::DotWhiteout);
+    CHECK(kind_of_entry(".wh..wh..opq", DT_REG, kPlain, kAnyRules) == EntryKind::Hidden);
+    CHECK(kind_of_entry(".wh.", DT_DIR, kPlain, kAnyRules) == EntryKind::Hidden);
     CHECK(kind_of_entry(".wh.f", DT_REG, kPlain, kKernel) == EntryKind::Object);
 }
 
